@@ -1,0 +1,225 @@
+//! The pcap file: one header, then records of sixteen bytes and a packet.
+//!
+//! Everything that the header decides (byte order, unit of the fraction, length of the record
+//! header) is decided once, in [`Layout`]; a record then costs a few loads and one bound.
+//!
+//! A record with an impossible length ends the file: pcap has no mark by which the next record
+//! could be found, and guessing one would invent packets.
+//!
+//! Source: draft-ietf-opsawg-pcap; the modified format after libpcap's `sf-pcap.c`.
+
+use super::format::{FormatError, Frame, HARD_LIMIT, Step, USUAL_LIMIT};
+
+/// Length of the file header.
+pub const FILE_HEADER: usize = 24;
+const RECORD_HEADER: usize = 16;
+/// Kuznetzov's patched libpcap adds the interface index, the protocol and the packet type.
+const MODIFIED_EXTRA: usize = 8;
+
+/// What the magic number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The writer's byte order is not this machine's.
+    swapped: bool,
+    /// Nanoseconds in a unit of the second timestamp field.
+    unit: u32,
+    /// Bytes between the record header and the packet.
+    extra: usize,
+}
+
+impl Layout {
+    /// `None` if no pcap file begins so.
+    pub fn of(magic: [u8; 4]) -> Option<Self> {
+        let native = u32::from_ne_bytes(magic);
+        [(native, false), (native.swap_bytes(), true)].into_iter().find_map(|(magic, swapped)| {
+            let (unit, extra) = match magic {
+                0xa1b2_c3d4 => (1000, 0),
+                0xa1b2_3c4d => (1, 0),
+                0xa1b2_cd34 => (1000, MODIFIED_EXTRA),
+                _ => return None,
+            };
+            Some(Self { swapped, unit, extra })
+        })
+    }
+
+    #[inline]
+    fn u32(self, bytes: [u8; 4]) -> u32 {
+        let native = u32::from_ne_bytes(bytes);
+        if self.swapped { native.swap_bytes() } else { native }
+    }
+
+    fn u16(self, bytes: [u8; 2]) -> u16 {
+        let native = u16::from_ne_bytes(bytes);
+        if self.swapped { native.swap_bytes() } else { native }
+    }
+}
+
+/// Reads the records of one pcap file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    layout: Layout,
+    link: u16,
+    limit: u32,
+    /// Where the next record begins, so that damage can be said with its place.
+    offset: u64,
+}
+
+impl Reader {
+    /// Reads the file header; `Ok(None)` asks for more bytes.
+    pub fn new(layout: Layout, bytes: &[u8]) -> Result<Option<Self>, FormatError> {
+        let Some(head) = bytes.first_chunk::<FILE_HEADER>() else {
+            return Ok(None);
+        };
+        let [_, _, _, _, a, b, c, d, .., s0, s1, s2, s3, l0, l1, l2, l3] = *head;
+        let (major, minor) = (layout.u16([a, b]), layout.u16([c, d]));
+        // Before 2.3 the two lengths of a record were the other way round.
+        if major != 2 || minor < 3 {
+            return Err(FormatError::Version { major, minor });
+        }
+        let snaplen = layout.u32([s0, s1, s2, s3]);
+        // The upper half tells whether frames end with their FCS.
+        let link = layout.u32([l0, l1, l2, l3]) & 0xffff;
+        Ok(Some(Self {
+            layout,
+            link: u16::try_from(link).unwrap_or(u16::MAX),
+            limit: snaplen.clamp(USUAL_LIMIT, HARD_LIMIT),
+            offset: FILE_HEADER as u64,
+        }))
+    }
+
+    /// `LINKTYPE_` of every packet in the file.
+    pub fn link(&self) -> u16 {
+        self.link
+    }
+
+    /// Reads one record from the front of `bytes`.
+    #[inline]
+    pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
+        let Some((head, rest)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
+            return Step::More;
+        };
+        let [s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3] = *head;
+        let captured = self.layout.u32([c0, c1, c2, c3]);
+        if captured > self.limit {
+            return self.overlong(captured);
+        }
+        let extra = self.layout.extra;
+        let end = extra + captured as usize;
+        let Some(data) = rest.get(extra..end) else {
+            return Step::More;
+        };
+        let used = RECORD_HEADER + end;
+        self.offset += used as u64;
+        // Two u32, at most 4.3e18 + 4.3e12: a fraction of more than a second just carries.
+        let seconds = i64::from(self.layout.u32([s0, s1, s2, s3]));
+        let fraction = i64::from(self.layout.u32([f0, f1, f2, f3]));
+        Step::Frame {
+            frame: Frame {
+                time: seconds * 1_000_000_000 + fraction * i64::from(self.layout.unit),
+                data,
+                wire_len: self.layout.u32([w0, w1, w2, w3]),
+                link: self.link,
+                interface: 0,
+            },
+            used,
+        }
+    }
+
+    #[cold]
+    fn overlong<'a>(&self, length: u32) -> Step<'a> {
+        Step::Damaged(FormatError::Length { offset: self.offset, length, limit: self.limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::samples::{PcapFile, PcapKind};
+    use super::super::format::{FormatError, Reader, Step};
+
+    #[test]
+    fn every_layout_is_read_alike() {
+        for kind in PcapKind::ALL {
+            let mut file = PcapFile::new(kind, 65_535, 0x1400_0071);
+            file.packet(7, 123_456, b"abcde", 900);
+            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(kind.name);
+            let Step::Frame { frame, used: more } = reader.step(&file.bytes[used..]) else {
+                panic!("{}: no frame", kind.name);
+            };
+            assert_eq!(used + more, file.bytes.len(), "{}", kind.name);
+            let unit = if kind.nanos { 1 } else { 1000 };
+            assert_eq!(frame.time, 7_000_000_000 + 123_456 * unit, "{}", kind.name);
+            assert_eq!(
+                (frame.data, frame.wire_len, frame.link, frame.interface),
+                (&b"abcde"[..], 900, 0x71, 0),
+                "{}",
+                kind.name
+            );
+            assert_eq!(reader.step(&[]), Step::More, "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn times_never_overflow() {
+        let cases: &[(&str, u32, u32, i64)] = &[
+            ("the epoch", 0, 0, 0),
+            ("a second and a half, as micros", 1, 1_500_000, 2_500_000_000),
+            (
+                "the largest fields",
+                u32::MAX,
+                u32::MAX,
+                4_294_967_295_000_000_000 + 4_294_967_295_000,
+            ),
+        ];
+        for (name, seconds, fraction, time) in cases {
+            let mut file = PcapFile::new(PcapKind::ALL[0], 65_535, 1);
+            file.packet(*seconds, *fraction, b"", 0);
+            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(name);
+            let Step::Frame { frame, .. } = reader.step(&file.bytes[used..]) else {
+                panic!("{name}: no frame");
+            };
+            assert_eq!(frame.time, *time, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_believed_up_to_the_files_own_limit() {
+        const MIB: u32 = 1 << 20;
+        let cases: &[(&str, u32, u32, Option<u32>)] = &[
+            ("usual", 65_535, 1500, None),
+            ("more than its snaplen, as some writers do", 96, 262_144, None),
+            ("more than libpcap allows", 65_535, 262_145, Some(262_144)),
+            ("a snaplen of 0 means no limit of its own", 0, 262_145, Some(262_144)),
+            ("its snaplen allows it", MIB, MIB, None),
+            ("but not more", MIB, MIB + 1, Some(MIB)),
+            ("no snaplen allows everything", u32::MAX, 128 * MIB + 1, Some(128 * MIB)),
+            ("the largest", u32::MAX, u32::MAX, Some(128 * MIB)),
+        ];
+        for (name, snaplen, length, limit) in cases {
+            let mut file = PcapFile::new(PcapKind::ALL[0], *snaplen, 1);
+            file.packet(0, 0, b"x", 1);
+            file.record_header(0, 0, *length, *length);
+            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(name);
+            let (whole, error) = reader.whole(&file.bytes[used..]);
+            assert_eq!(whole, 17, "{name}");
+            let expected =
+                limit.map(|limit| FormatError::Length { offset: 41, length: *length, limit });
+            assert_eq!(error, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        for (major, minor, good) in
+            [(2, 4, true), (2, 3, true), (2, 2, false), (1, 0, false), (543, 0, false)]
+        {
+            for kind in PcapKind::ALL {
+                let mut file = PcapFile::new(kind, 65_535, 1);
+                file.version(major, minor);
+                let found = Reader::detect_all(&file.bytes).map(|_| ());
+                let expected =
+                    if good { Ok(()) } else { Err(FormatError::Version { major, minor }) };
+                assert_eq!(found, expected, "{} {major}.{minor}", kind.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The chain of one worker: its stages, in order, and the way of the records through them.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use ringmill_sdk::{Batch, DynStage, Error, Factory, Output, Role, Timestamp};
+
+use crate::{
+    config::{Config, ConfigError, Plugged, SinkEntry},
+    host::{self, Board, Run},
+    registry::{Maker, Registry},
+};
+
+/// How every worker's chain and every sink is made; checked once, at start.
+#[derive(Clone)]
+pub struct Blueprint {
+    stages: Vec<(Plugged, Maker)>,
+    sinks: Vec<(SinkEntry, Maker)>,
+}
+
+impl Blueprint {
+    /// Finds every stage and sink that the config names, loading plugins; `linked` are those
+    /// that the embedding program brings.
+    ///
+    /// # Errors
+    /// With the place in the config.
+    pub fn new(config: &Config, linked: &[Factory]) -> Result<Self, ConfigError> {
+        let mut registry = Registry::new(linked);
+        let mut stages = Vec::new();
+        for plugged in &config.stages {
+            let maker = registry.find(plugged, Role::Stage, &config.document)?;
+            stages.push((plugged.clone(), maker));
+        }
+        let mut sinks = Vec::new();
+        for entry in &config.sinks {
+            let maker = registry.find(&entry.plugged, Role::Sink, &config.document)?;
+            sinks.push((entry.clone(), maker));
+        }
+        Ok(Self { stages, sinks })
+    }
+
+    /// The entries of the sinks.
+    pub fn sinks(&self) -> impl Iterator<Item = &SinkEntry> {
+        self.sinks.iter().map(|(entry, _)| entry)
+    }
+
+    /// What the chain's stages are called in the ledger: their name, numbered from the second
+    /// of a name on.
+    pub fn stage_labels(&self) -> Vec<String> {
+        labels(self.stages.iter().map(|(plugged, _)| plugged.name.as_str()))
+    }
+
+    /// As [`stage_labels`](Self::stage_labels), for the sinks.
+    pub fn sink_labels(&self) -> Vec<String> {
+        labels(self.sinks.iter().map(|(entry, _)| entry.plugged.name.as_str()))
+    }
+
+    /// Makes a chain; to be called on the thread that will run it.
+    ///
+    /// # Errors
+    /// What a stage's `new` returned, with the stage.
+    pub fn build_chain(
+        &self,
+        run: &Arc<Run>,
+        board: &Arc<Board>,
+        worker: Option<usize>,
+    ) -> Result<Chain, BuildError> {
+        let mut slots = Vec::with_capacity(self.stages.len());
+        for ((plugged, maker), label) in self.stages.iter().zip(self.stage_labels()) {
+            let host = host::host(run, board, &label, worker);
+            let stage = maker
+                .build(&plugged.options, &host)
+                .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
+            slots.push(Slot { label, stage, rows_in: 0, rows_out: 0 });
+        }
+        Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new() })
+    }
+
+    /// Makes the sink number `index`; to be called on the thread that will run it.
+    ///
+    /// # Errors
+    /// What the sink's `new` returned.
+    pub fn build_sink(
+        &self,
+        index: usize,
+        run: &Arc<Run>,
+        board: &Arc<Board>,
+    ) -> Result<Box<dyn DynStage>, BuildError> {
+        let (entry, maker) = &self.sinks[index];
+        let host = host::host(run, board, &self.sink_labels()[index], None);
+        maker
+            .build(&entry.plugged.options, &host)
+            .map_err(|error| BuildError { plugged: Box::new(entry.plugged.clone()), error })
+    }
+}
+
+fn labels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for name in names {
+        let again = (2..).map(|n| format!("{name}_{n}"));
+        let label = std::iter::once(name.to_owned()).chain(again).find(|l| !labels.contains(l));
+        labels.extend(label);
+    }
+    labels
+}
+
+/// A stage could not be made.
+#[derive(Debug)]
+pub struct BuildError {
+    /// Which one.
+    pub plugged: Box<Plugged>,
+    /// Why.
+    pub error: Error,
+}
+
+impl BuildError {
+    /// The error at its place in the config.
+    pub fn at(&self, config: &Config) -> ConfigError {
+        config.document.stage_error(
+            &self.plugged.place,
+            self.error.path(),
+            self.error.message(),
+        )
+    }
+}
+
+/// A stage failed while it ran.
+#[derive(Debug, thiserror::Error)]
+#[error("stage `{stage}`: {error}")]
+pub struct StageFailure {
+    /// The stage's label.
+    pub stage: String,
+    /// What it returned.
+    pub error: Error,
+}
+
+/// Where the records go that leave the chain.
+pub trait Outlet {
+    /// Takes one record batch.
+    ///
+    /// # Errors
+    /// When the batch may not leave, with the reason.
+    fn take(&mut self, records: RecordBatch) -> Result<(), Error>;
+}
+
+struct Slot {
+    label: String,
+    stage: Box<dyn DynStage>,
+    rows_in: u64,
+    rows_out: u64,
+}
+
+/// What passed one stage.
+#[derive(Clone, Debug)]
+pub struct SlotTally {
+    /// The stage's label.
+    pub stage: String,
+    /// Rows it was given.
+    pub rows_in: u64,
+    /// Rows it emitted.
+    pub rows_out: u64,
+}
+
+/// The stages of one worker.
+pub struct Chain {
+    slots: Vec<Slot>,
+    /// What the stage that was just called has emitted; keeps its memory.
+    emitted: Vec<RecordBatch>,
+    /// What is on its way to the next stage; keeps its memory.
+    passing: Vec<RecordBatch>,
+}
+
+impl Chain {
+    /// Sends a batch of packets through the stages.
+    ///
+    /// # Errors
+    /// The first stage that fails; the stages after it have not seen the batch.
+    #[inline]
+    pub fn packets(
+        &mut self,
+        batch: &mut Batch<'_>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), StageFailure> {
+        for at in 0..self.slots.len() {
+            let result = self.slots[at].stage.packets(batch, &mut Output::new(&mut self.emitted));
+            if result.is_err() || !self.emitted.is_empty() {
+                self.after(at, result, outlet)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every stage the time.
+    ///
+    /// # Errors
+    /// The first stage that fails.
+    pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        for at in 0..self.slots.len() {
+            let result = self.slots[at].stage.tick(now, &mut Output::new(&mut self.emitted));
+            self.after(at, result, outlet)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the stages in order, so that what the first still held passes the others.
+    ///
+    /// # Errors
+    /// The first stage that fails; the ones after it are ended all the same.
+    pub fn finish(&mut self, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        let mut failure = Ok(());
+        for at in 0..self.slots.len() {
+            let result = self.slots[at].stage.finish(&mut Output::new(&mut self.emitted));
+            failure = failure.and(self.after(at, result, outlet));
+        }
+        failure
+    }
+
+    /// Pushes one record batch through the stages after number `after`, or through all.
+    ///
+    /// # Errors
+    /// The first stage that fails.
+    pub fn push(
+        &mut self,
+        after: Option<usize>,
+        records: RecordBatch,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), StageFailure> {
+        self.emitted.push(records);
+        self.pass(after.map_or(0, |at| at + 1), outlet)
+    }
+
+    /// The record types that each stage can emit by itself.
+    ///
+    /// # Errors
+    /// The first stage that fails.
+    pub fn schemas(&mut self) -> Result<Vec<(usize, SchemaRef)>, StageFailure> {
+        let mut all = Vec::new();
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let schemas = slot.stage.schemas().map_err(|error| slot.failed(error))?;
+            all.extend(schemas.into_iter().map(|schema| (at, schema)));
+        }
+        Ok(all)
+    }
+
+    /// What passed each stage so far.
+    pub fn tally(&self) -> Vec<SlotTally> {
+        let row = |slot: &Slot| SlotTally {
+            stage: slot.label.clone(),
+            rows_in: slot.rows_in,
+            rows_out: slot.rows_out,
+        };
+        self.slots.iter().map(row).collect()
+    }
+
+    /// Passes on what a stage emitted before it failed, then fails.
+    #[cold]
+    fn after(
+        &mut self,
+        at: usize,
+        result: Result<(), Error>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), StageFailure> {
+        self.slots[at].rows_out += rows(&self.emitted);
+        let passed = self.pass(at + 1, outlet);
+        result.map_err(|error| self.slots[at].failed(error)).and(passed)
+    }
+
+    /// Takes what lies in `emitted` through the stages from `first` on and out.
+    fn pass(&mut self, first: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        let Self { slots, emitted, passing } = self;
+        let mut failure = Ok(());
+        for slot in slots.iter_mut().skip(first) {
+            std::mem::swap(emitted, passing);
+            for records in passing.drain(..) {
+                slot.rows_in += records.num_rows() as u64;
+                let result = slot.stage.records(records, &mut Output::new(emitted));
+                failure = failure.and(result.map_err(|error| slot.failed(error)));
+            }
+            slot.rows_out += rows(emitted);
+        }
+        for records in emitted.drain(..) {
+            let taken = outlet.take(records).map_err(|error| StageFailure {
+                stage: slots.last().map(|slot| slot.label.clone()).unwrap_or_default(),
+                error,
+            });
+            failure = failure.and(taken);
+        }
+        failure
+    }
+}
+
+impl Slot {
+    fn failed(&self, error: Error) -> StageFailure {
+        StageFailure { stage: self.label.clone(), error }
+    }
+}
+
+fn rows(batches: &[RecordBatch]) -> u64 {
+    batches.iter().map(|records| records.num_rows() as u64).sum()
+}

@@ -1,0 +1,146 @@
+//! What `check`, `stages` and `plugin` print.
+
+use std::{fmt::Write as _, path::Path};
+
+use ringmill::{
+    Engine,
+    loader::{self, LoadError},
+    registry::BUILTIN,
+    sdk::{Factory, Role, schema},
+};
+
+/// Writing to a String does not fail.
+macro_rules! line {
+    ($text:expr, $($arg:tt)*) => {{ let _ = writeln!($text, $($arg)*); }};
+}
+
+/// One option, wherever it comes from.
+struct OptionLine<'a> {
+    name: &'a str,
+    kind: &'a str,
+    /// `None` where it is required.
+    default: Option<String>,
+    help: &'a str,
+}
+
+/// The built-in stages and sinks with their options; all, or those named.
+pub(super) fn stages(names: &[String]) -> String {
+    let mut text = String::new();
+    for (role, title) in [(Role::Stage, "stages"), (Role::Sink, "sinks")] {
+        let wanted = |factory: &&Factory| {
+            factory.role == role && (names.is_empty() || names.iter().any(|n| n == factory.name))
+        };
+        let mut found = BUILTIN.iter().filter(wanted).peekable();
+        if found.peek().is_some() {
+            line!(text, "{title}");
+        }
+        for factory in found {
+            line!(text, "  {}: {}", factory.name, factory.summary);
+            options(
+                &mut text,
+                factory.options.iter().map(|option| OptionLine {
+                    name: option.name,
+                    kind: option.kind,
+                    default: option.default.map(|show| show()),
+                    help: option.help,
+                }),
+            );
+        }
+    }
+    if text.is_empty() {
+        line!(text, "nothing of that name is built in; `engine stages` lists what is");
+    }
+    text
+}
+
+/// What is in a plugin.
+pub(super) fn plugin(file: &Path) -> Result<String, LoadError> {
+    let plugin = loader::load(file)?;
+    let mut text = String::new();
+    line!(text, "`{}` is a plugin", file.display());
+    line!(text, "  built with ringmill-sdk {} by {}", plugin.facts.sdk, plugin.facts.rustc);
+    for stage in plugin.stages {
+        let kind = if stage.is_sink() { "sink" } else { "stage" };
+        line!(text, "{kind} {}: {}", stage.name(), stage.summary());
+        options(
+            &mut text,
+            stage.options().iter().map(|option| OptionLine {
+                name: &option.name,
+                kind: &option.kind,
+                default: (!option.required).then(|| option.default.to_string()),
+                help: &option.help,
+            }),
+        );
+        line!(text, "  in a config:");
+        line!(text, "    [[{kind}]]");
+        line!(text, "    plugin = {:?}", file.display().to_string());
+        line!(text, "    use = {:?}", stage.name());
+    }
+    Ok(text)
+}
+
+fn options<'a>(text: &mut String, options: impl Iterator<Item = OptionLine<'a>>) {
+    for option in options {
+        let default = match option.default.as_deref() {
+            None => "required".to_owned(),
+            Some("") => "not set".to_owned(),
+            Some(value) => format!("default {value}"),
+        };
+        line!(text, "      {} ({}, {default})", option.name, option.kind);
+        line!(text, "          {}", option.help.trim());
+    }
+}
+
+/// A checked config: the chain, and what each sink will receive.
+pub(super) fn plan(engine: &Engine) -> String {
+    let (config, plan) = (engine.config(), engine.plan());
+    let mut text = String::new();
+    line!(text, "{}: this config is good", config.document.path().display());
+    let from: Vec<_> = config.capture.from.iter().map(|back_end| back_end.name()).collect();
+    let workers = match config.engine.workers {
+        1 => "1 worker".to_owned(),
+        n => format!("{n} workers"),
+    };
+    let place = match &config.capture.live {
+        Some(live) => live.interfaces.join(", "),
+        None => config.capture.files.join(", "),
+    };
+    line!(text, "chain, in {workers}");
+    line!(text, "  {} ({place})", from.join(" or "));
+    for label in plan.blueprint.stage_labels() {
+        line!(text, "    -> {label}");
+    }
+    let sinks = plan.blueprint.sink_labels();
+    line!(text, "  => {}", sinks.join(", "));
+    line!(text, "each sink receives");
+    for record in &plan.records {
+        line!(text, "  {}", schema::record_name(record));
+        for field in record.fields() {
+            let metadata = field.metadata();
+            let kind = metadata.get(schema::KIND).map_or("no kind", String::as_str);
+            let marked = metadata.get(schema::ANONYMIZED);
+            let marked = marked.map(|method| format!(", anonymized by {method}"));
+            let marked = marked.unwrap_or_default();
+            line!(text, "    {:<28} {} ({kind}{marked})", field.name(), short(field.data_type()));
+        }
+    }
+    if plan.records.is_empty() {
+        line!(text, "  nothing: no stage of the chain emits records");
+    }
+    if config.allow_identifiable {
+        line!(text, "allow_identifiable is set: addresses may come out as they were on the wire");
+    }
+    text
+}
+
+/// A type in a word or two.
+fn short(data_type: &arrow_schema::DataType) -> String {
+    use arrow_schema::DataType;
+    match data_type {
+        DataType::Utf8 => "text".to_owned(),
+        DataType::Timestamp(..) => "time in ns, UTC".to_owned(),
+        DataType::FixedSizeBinary(16) => "IP address".to_owned(),
+        DataType::Map(..) => "map of text".to_owned(),
+        other => other.to_string(),
+    }
+}

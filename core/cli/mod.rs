@@ -1,0 +1,132 @@
+//! The command line. Standard output belongs to sinks and to what a command was asked to
+//! print; the progress bar, the ledger and the log go to standard error.
+
+mod describe;
+mod progress;
+mod run;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// The run was done and the ledger balances.
+const DONE: u8 = 0;
+/// The run failed.
+const FAILED: u8 = 1;
+/// The command line, the config or an input is wrong; nothing was done.
+const BAD_USAGE: u8 = 2;
+
+/// Records anonymized HTTP heads from packets, as a config declares it.
+///
+/// Exit status: 0 when the run was done and the ledger balances, 1 when it failed, 2 for bad
+/// usage or a bad config.
+#[derive(Parser)]
+#[command(name = "engine", version = ringmill::VERSION, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: Option<ConfigArgs>,
+    /// Prints neither progress nor ledger; warnings and errors only
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The TOML file that declares capture, stages and sinks
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Reads this capture file instead of what the config names; may be given several times,
+    /// takes patterns, and `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    read: Vec<String>,
+    /// Runs this many workers instead of what the config says
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks a config without running it, and shows the chain and what each sink will receive
+    Check(ConfigArgs),
+    /// Lists the built-in stages and sinks with their options
+    Stages {
+        /// Only these
+        names: Vec<String>,
+    },
+    /// Loads a plugin and says what is in it, or what is wrong with it
+    Plugin {
+        /// The shared library
+        file: PathBuf,
+    },
+    /// Prints completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+pub(crate) fn main() -> ExitCode {
+    log_to_stderr();
+    // Usage errors end with status 2 in here.
+    let cli = Cli::parse();
+    let status = match (cli.command, cli.config) {
+        (None, Some(config)) => run::run(&config, cli.quiet),
+        (None, None) => {
+            complain("name a config: `engine --config configs/demo.toml`");
+            BAD_USAGE
+        }
+        (Some(Command::Check(arguments)), _) => run::check(&arguments),
+        (Some(Command::Stages { names }), _) => print(&describe::stages(&names)),
+        (Some(Command::Plugin { file }), _) => match describe::plugin(&file) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                complain(&error.to_string());
+                FAILED
+            }
+        },
+        (Some(Command::Completions { shell }), _) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    ExitCode::from(status)
+}
+
+/// Prints what a command was asked for. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> u8 {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("standard output cannot be written: {error}"));
+            FAILED
+        }
+        _ => DONE,
+    }
+}
+
+/// Prints for the operator. Where standard error is closed there is nobody to tell.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// `RUST_LOG` (`debug`, `ringmill=debug,info`) chooses what is logged; `info` otherwise.
+fn log_to_stderr() {
+    let asked = std::env::var("RUST_LOG").ok();
+    let filter = asked.as_deref().and_then(|text| text.parse::<Targets>().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(progress::above)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(layer).init();
+}

@@ -1,0 +1,224 @@
+//! The ledger: every packet and every row is accounted for, and the sums must balance.
+//!
+//! ```text
+//! packets found in the inputs = received          (unless the run was stopped)
+//! received = passed + dropped, by stage and reason
+//! rows that left the chain = acknowledged + dropped, for each sink
+//! ```
+
+mod text;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use crossbeam_utils::CachePadded;
+use ringmill_sdk::{Batch, Timestamp};
+use serde::Serialize;
+
+use crate::{capture::InputReport, chain::SlotTally, sinks::SinkTally};
+
+/// What one worker counts while it runs; a progress bar reads it from outside.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Packets received.
+    pub packets: AtomicU64,
+    /// Their bytes on the wire.
+    pub bytes: AtomicU64,
+    last: AtomicI64,
+}
+
+/// A worker's counts of packets.
+#[derive(Debug)]
+pub struct Tally {
+    /// On a cache line of the worker's own; written by plain stores, once a batch.
+    live: Arc<CachePadded<Live>>,
+    verdicts: Box<[u64; 256]>,
+}
+
+impl Tally {
+    /// Counts into `live`.
+    pub fn new(live: Arc<CachePadded<Live>>) -> Self {
+        Self { live, verdicts: Box::new([0; 256]) }
+    }
+
+    /// Counts a batch that the source gave.
+    #[inline]
+    pub(crate) fn received(&self, batch: &Batch<'_>) {
+        let Some(last) = batch.all().last() else { return };
+        let bytes: u64 = batch.all().iter().map(|packet| u64::from(packet.wire_len())).sum();
+        let Live { packets: count, bytes: sum, last: time } = &**self.live;
+        count.store(count.load(Relaxed) + batch.all().len() as u64, Relaxed);
+        sum.store(sum.load(Relaxed) + bytes, Relaxed);
+        time.store(last.time().0, Relaxed);
+    }
+
+    /// Counts what the chain decided.
+    #[inline]
+    pub(crate) fn verdicts(&mut self, batch: &Batch<'_>) {
+        for packet in batch.all() {
+            self.verdicts[usize::from(packet.verdict())] += 1;
+        }
+    }
+
+    /// The time of the newest packet.
+    pub(crate) fn last_packet(&self) -> Timestamp {
+        Timestamp(self.live.last.load(Relaxed))
+    }
+
+    /// The counts, with the reasons' names.
+    pub(crate) fn finish(&self, reasons: &[(String, String)]) -> WorkerTally {
+        let mut dropped: Drops = BTreeMap::new();
+        for (&count, (stage, reason)) in self.verdicts[1..].iter().zip(reasons) {
+            if count > 0 {
+                *dropped.entry(stage.clone()).or_default().entry(reason.clone()).or_default() +=
+                    count;
+            }
+        }
+        WorkerTally {
+            received: self.live.packets.load(Relaxed),
+            bytes: self.live.bytes.load(Relaxed),
+            passed: self.verdicts[0],
+            dropped,
+        }
+    }
+}
+
+/// Packets by stage and reason.
+pub type Drops = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// What became of one worker's packets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WorkerTally {
+    /// Packets the source gave.
+    pub received: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// Packets that passed all stages.
+    pub passed: u64,
+    /// Packets that a stage dropped.
+    pub dropped: Drops,
+}
+
+/// What one stage did, in all workers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StageTally {
+    /// The stage's label.
+    pub stage: String,
+    /// Rows it was given.
+    pub rows_in: u64,
+    /// Rows it emitted.
+    pub rows_out: u64,
+    /// Its own counters.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// The books of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Ledger {
+    /// What became of each input.
+    pub inputs: Vec<InputReport>,
+    /// Each worker's packets.
+    pub workers: Vec<WorkerTally>,
+    /// Each stage, in order.
+    pub stages: Vec<StageTally>,
+    /// Rows that left the chain.
+    pub rows: u64,
+    /// What became of them at each sink.
+    pub sinks: Vec<SinkTally>,
+    /// The run was ended before its inputs were.
+    pub stopped: bool,
+    /// What does not balance; empty in a good ledger.
+    pub imbalances: Vec<String>,
+}
+
+impl Ledger {
+    /// Adds up what the parts of the run report, and checks the sums.
+    pub(crate) fn close(mut self, slots: Vec<Vec<SlotTally>>, counters: &[Counters]) -> Self {
+        self.stages = merge(slots, counters);
+        self.imbalances = self.check();
+        self
+    }
+
+    /// Packets received by all workers.
+    pub fn received(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.received).sum()
+    }
+
+    /// Packets that passed all stages.
+    pub fn passed(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.passed).sum()
+    }
+
+    /// Packets dropped, by stage and reason.
+    pub fn dropped(&self) -> Drops {
+        let mut all: Drops = BTreeMap::new();
+        for (stage, reasons) in self.workers.iter().flat_map(|worker| &worker.dropped) {
+            for (reason, count) in reasons {
+                *all.entry(stage.clone()).or_default().entry(reason.clone()).or_default() += count;
+            }
+        }
+        all
+    }
+
+    /// Every sum that does not come out.
+    fn check(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let found: u64 = self.inputs.iter().map(|input| input.packets).sum();
+        let complete = self.inputs.iter().all(|input| input.complete || input.failed);
+        if complete && !self.stopped && found != self.received() {
+            let received = self.received();
+            wrong.push(format!("{found} packets were found, but {received} received"));
+        }
+        for (number, worker) in self.workers.iter().enumerate() {
+            let dropped: u64 = worker.dropped.values().flat_map(BTreeMap::values).sum();
+            if worker.received != worker.passed + dropped {
+                wrong.push(format!(
+                    "worker {number} received {} packets, but {} passed and {dropped} were dropped",
+                    worker.received, worker.passed
+                ));
+            }
+        }
+        for sink in &self.sinks {
+            let dropped = sink.dropped();
+            if self.rows != sink.acknowledged + dropped {
+                wrong.push(format!(
+                    "{} rows left the chain, but sink `{}` acknowledged {} and dropped {dropped}",
+                    self.rows, sink.sink, sink.acknowledged
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+/// Stage, name and value of one worker's counters.
+pub(crate) type Counters = Vec<(String, String, u64)>;
+
+fn merge(slots: Vec<Vec<SlotTally>>, counters: &[Counters]) -> Vec<StageTally> {
+    let mut stages: Vec<StageTally> = Vec::new();
+    for slot in slots.into_iter().flatten() {
+        let stage = match stages.iter_mut().find(|stage| stage.stage == slot.stage) {
+            Some(stage) => stage,
+            None => {
+                stages.push(StageTally { stage: slot.stage.clone(), ..StageTally::default() });
+                let last = stages.len() - 1;
+                &mut stages[last]
+            }
+        };
+        stage.rows_in += slot.rows_in;
+        stage.rows_out += slot.rows_out;
+    }
+    for (label, name, value) in counters.iter().flatten() {
+        let Some(stage) = stages.iter_mut().find(|stage| stage.stage == *label) else { continue };
+        match stage.counters.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += value,
+            None => stage.counters.push((name.clone(), *value)),
+        }
+    }
+    stages
+}

@@ -1,0 +1,32 @@
+//! The engine: drives one pinned worker per capture ring through a chain of stages.
+//!
+//! The chain is declared in TOML ([`config`]); what it can name stands in one table
+//! ([`registry`]) or comes from plugins ([`loader`]). Each worker owns its source
+//! ([`capture`]) and its instance of the chain ([`chain`]); records leave to the sinks'
+//! threads ([`sinks`]), and all of it is accounted for ([`ledger`]).
+//!
+//! ```no_run
+//! let config = ringmill::config::load("configs/demo.toml".as_ref())?;
+//! let outcome = ringmill::Engine::new(config)?.run(|_| ())?;
+//! print!("{}", outcome.ledger);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod capture;
+pub mod chain;
+pub mod config;
+mod engine;
+pub mod host;
+pub mod ledger;
+pub mod loader;
+pub mod plan;
+pub mod registry;
+pub mod sinks;
+mod worker;
+
+pub use engine::{Engine, Gauge, Outcome, StartError};
+pub use ringmill_sdk as sdk;
+
+/// Version, git revision and compiler of this engine.
+pub const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("RINGMILL_REVISION"), ", ", env!("RINGMILL_RUSTC"), ")");

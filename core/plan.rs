@@ -1,0 +1,96 @@
+//! What will come out, known before the first packet: an empty table of every record type is
+//! pushed through a chain like the workers', and what reaches the end is what sinks get.
+//!
+//! Here stands the gate of privacy: a column of addresses that no stage has marked as
+//! anonymized does not reach a sink, unless the config says in so many words that it may.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use ringmill_sdk::{Error, Factory, schema};
+
+use crate::{
+    chain::{Blueprint, Outlet},
+    config::{Config, ConfigError},
+    host::{Board, Run},
+};
+
+/// A checked chain with what it yields.
+pub struct Plan {
+    /// How the chains are made.
+    pub blueprint: Blueprint,
+    /// What every sink receives.
+    pub records: Vec<SchemaRef>,
+}
+
+#[derive(Default)]
+struct Collect(Vec<SchemaRef>);
+
+impl Outlet for Collect {
+    fn take(&mut self, records: RecordBatch) -> Result<(), Error> {
+        let schema = records.schema();
+        if !self.0.contains(&schema) {
+            self.0.push(schema);
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Makes one instance of every stage and sink, and drops them again.
+    ///
+    /// # Errors
+    /// With the place in the config.
+    pub fn new(
+        config: &Config,
+        linked: &[Factory],
+        run: &Arc<Run>,
+    ) -> Result<Self, ConfigError> {
+        let blueprint = Blueprint::new(config, linked)?;
+        let board = Arc::new(Board::default());
+        let built = blueprint.build_chain(run, &board, None);
+        let mut chain = built.map_err(|failed| failed.at(config))?;
+        let mut collected = Collect::default();
+        let pushed = chain.schemas().and_then(|schemas| {
+            schemas.into_iter().try_for_each(|(at, schema)| {
+                chain.push(Some(at), RecordBatch::new_empty(schema), &mut collected)
+            })
+        });
+        pushed.map_err(|failure| ConfigError::of_arguments(format!(
+            "an empty table could not be pushed through the chain: {failure}"
+        )))?;
+        for index in 0..config.sinks.len() {
+            blueprint.build_sink(index, run, &board).map_err(|failed| failed.at(config))?;
+        }
+        let plan = Self { blueprint, records: collected.0 };
+        plan.check_gate(config)?;
+        Ok(plan)
+    }
+
+    fn check_gate(&self, config: &Config) -> Result<(), ConfigError> {
+        if config.allow_identifiable {
+            return Ok(());
+        }
+        for schema in &self.records {
+            if let Some(column) = identifiable(schema) {
+                let Some(sink) = config.sinks.first() else { continue };
+                let message = format!(
+                    "column `{column}` of `{}` would reach this sink as it was on the wire: no \
+                     stage anonymizes it; put one before the sinks (`[[stage]] use = \
+                     \"crypto_pan\"` or `use = \"truncate\"`), or say `allow_identifiable = true` \
+                     at the top of the config",
+                    schema::record_name(schema)
+                );
+                return Err(config.document.at_key(&sink.plugged.place, "use", &message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first column that holds addresses as they were on the wire.
+pub fn identifiable(schema: &Schema) -> Option<&str> {
+    let field = schema.fields().iter().find(|field| schema::is_identifiable(field))?;
+    Some(field.name())
+}

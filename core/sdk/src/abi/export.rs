@@ -1,0 +1,207 @@
+//! The plugin's end: a [`Stage`] behind the table of functions.
+//!
+//! No panic crosses: [`Guard`] catches those of the author's code, and `extern "C"` would
+//! abort on any other, so the glue itself has none.
+
+use abi_stable::{
+    library::{CheckTypeLayout, LibHeader, RootModuleResult},
+    prefix_type::PrefixTypeTrait,
+    std_types::{RSlice, RStr, RVec},
+};
+use arrow_array::RecordBatch;
+
+use super::{
+    CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost, ROption, Root, Root_Ref, StageVt,
+    StageVt_Ref, Status,
+    arrow::{Exports, Imports},
+    no_query,
+};
+use crate::{
+    Batch, Error, OptionHelp, Output, Result, Stage, Timestamp,
+    factory::{DynStage, Guard},
+};
+
+/// An instance, as the plugin knows it.
+struct Own<S: Stage> {
+    stage: Guard<S>,
+    /// Keeps its memory from call to call.
+    emitted: Vec<RecordBatch>,
+    exports: Exports,
+    imports: Imports,
+    error: Option<Error>,
+}
+
+impl<S: Stage> Own<S> {
+    /// Runs a call of the stage and hands over what it emitted.
+    fn run(
+        &mut self,
+        emit: REmit,
+        body: impl FnOnce(&mut Guard<S>, &mut Output<'_>) -> Result,
+    ) -> Status {
+        let result = body(&mut self.stage, &mut Output::new(&mut self.emitted));
+        // Records that were emitted before a failure are good and are kept.
+        let sent = self.emitted.drain(..).try_fold((), |(), records| {
+            let (mut array, schema, id) = self.exports.export(records)?;
+            // SAFETY: `emit` came with this call and is used on its thread, inside it.
+            match unsafe { (emit.emit)(emit.context, &raw mut array, schema, id) } {
+                OK => Ok(()),
+                status => Err(Error::new(format!("the engine refused records: status {status}"))),
+            }
+        });
+        match result.and(sent) {
+            Ok(()) => OK,
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Status {
+        let status = RError::from(error.clone()).status;
+        self.error = Some(error);
+        status
+    }
+}
+
+/// # Safety
+/// `instance` must have come from `create::<S>` and not been destroyed, and no other
+/// reference to it may be alive.
+unsafe fn own<'a, S: Stage>(instance: *mut Instance) -> &'a mut Own<S> {
+    // SAFETY: the caller's promise.
+    unsafe { &mut *instance.cast::<Own<S>>() }
+}
+
+unsafe extern "C" fn create<S: Stage>(
+    options: RStr<'_>,
+    host: RHost,
+    error: &mut RError,
+) -> *mut Instance {
+    match Guard::<S>::new(options.as_str(), &host.import()) {
+        Ok(stage) => {
+            let (exports, imports) = (Exports::default(), Imports::default());
+            let own = Own { stage, emitted: Vec::new(), exports, imports, error: None };
+            Box::into_raw(Box::new(own)).cast()
+        }
+        Err(failed) => {
+            *error = failed.into();
+            std::ptr::null_mut()
+        }
+    }
+}
+
+// In the functions below the engine's promise is that of `own`: it calls an instance from one
+// thread at a time, between `create` and `destroy`.
+
+unsafe extern "C" fn destroy<S: Stage>(instance: *mut Instance) {
+    // SAFETY: see above; `create` made the box, and this is the last call.
+    let mut own = unsafe { Box::from_raw(instance.cast::<Own<S>>()) };
+    own.stage.discard();
+}
+
+unsafe extern "C" fn schemas<S: Stage>(instance: *mut Instance, out: &mut RVec<CSchema>) -> Status {
+    // SAFETY: see above.
+    let own = unsafe { own::<S>(instance) };
+    let exported = own.stage.schemas().and_then(|schemas| {
+        schemas.iter().map(|schema| CSchema::export(schema)).collect::<Result<Vec<_>>>()
+    });
+    match exported {
+        Ok(exported) => {
+            out.extend(exported);
+            OK
+        }
+        Err(error) => own.fail(error),
+    }
+}
+
+unsafe extern "C" fn packets<S: Stage>(
+    instance: *mut Instance,
+    batch: &mut Batch<'_>,
+    emit: REmit,
+) -> Status {
+    // SAFETY: see above.
+    unsafe { own::<S>(instance) }.run(emit, |stage, out| stage.packets(batch, out))
+}
+
+unsafe extern "C" fn records<S: Stage>(
+    instance: *mut Instance,
+    array: *mut CArray,
+    schema: *const CSchema,
+    id: u64,
+    emit: REmit,
+) -> Status {
+    // SAFETY: see above.
+    let own = unsafe { own::<S>(instance) };
+    // SAFETY: the engine's glue hands over live structs and makes the ids.
+    match unsafe { own.imports.import(array, schema, id) } {
+        Ok(records) => own.run(emit, |stage, out| stage.records(records, out)),
+        Err(error) => own.fail(error),
+    }
+}
+
+unsafe extern "C" fn tick<S: Stage>(instance: *mut Instance, now: i64, emit: REmit) -> Status {
+    // SAFETY: see above.
+    unsafe { own::<S>(instance) }.run(emit, |stage, out| stage.tick(Timestamp(now), out))
+}
+
+unsafe extern "C" fn finish<S: Stage>(instance: *mut Instance, emit: REmit) -> Status {
+    // SAFETY: see above.
+    unsafe { own::<S>(instance) }.run(emit, DynStage::finish)
+}
+
+unsafe extern "C" fn take_error<S: Stage>(instance: *mut Instance) -> RError {
+    // SAFETY: see above.
+    let error = unsafe { own::<S>(instance) }.error.take();
+    error.map_or_else(|| RError { status: FAILED, ..RError::default() }, RError::from)
+}
+
+extern "C" fn options<S: Stage>() -> RVec<ROption> {
+    let one = |option: &OptionHelp| ROption {
+        name: option.name.into(),
+        kind: option.kind.into(),
+        required: option.default.is_none(),
+        default: option.default.map(|show| show()).unwrap_or_default().into(),
+        help: option.help.into(),
+    };
+    S::OPTIONS.iter().map(one).collect()
+}
+
+/// The table of one stage. For [`export_plugin!`](crate::export_plugin).
+#[must_use]
+pub fn entry<S: Stage>(is_sink: bool) -> StageVt_Ref {
+    let table = StageVt {
+        name: S::NAME.into(),
+        summary: S::SUMMARY.into(),
+        is_sink,
+        options: options::<S>,
+        create: create::<S>,
+        destroy: destroy::<S>,
+        schemas: schemas::<S>,
+        packets: packets::<S>,
+        records: records::<S>,
+        tick: tick::<S>,
+        finish: finish::<S>,
+        take_error: take_error::<S>,
+        query: no_query,
+    };
+    table.leak_into_prefix()
+}
+
+/// The root that the loader asks for, made from the tables of the plugin's stages.
+///
+/// The loader runs the constructor once per library, so what this leaks is bounded.
+#[must_use]
+pub fn root(stages: Vec<StageVt_Ref>) -> Root_Ref {
+    let stages = RSlice::from_slice(stages.leak());
+    Root { stages, query: no_query }.leak_into_prefix()
+}
+
+/// Runs the constructor of the root; a panic in it is an error of the loader's.
+#[must_use]
+pub fn construct(root: fn() -> Root_Ref) -> RootModuleResult {
+    abi_stable::library::__call_root_module_loader(root)
+}
+
+/// The header that [`export_plugin!`](crate::export_plugin) exports.
+#[must_use]
+pub const fn library_header(constructor: extern "C" fn() -> RootModuleResult) -> LibHeader {
+    // SAFETY: the macro's constructor returns what `construct` made of a `Root_Ref`.
+    unsafe { LibHeader::from_constructor::<Root_Ref>(constructor, CheckTypeLayout::Yes) }
+}

@@ -1,0 +1,141 @@
+//! [`Host`] across the boundary: the engine's end and the plugin's end.
+
+use std::{ffi::c_void, ptr, sync::Arc};
+
+use abi_stable::{
+    prefix_type::WithMetadata,
+    std_types::RStr,
+};
+
+use super::{HostVt, HostVt_Ref, RHost, RKey};
+use crate::{
+    Host, Reason,
+    host::{Counter, HostApi, Level},
+};
+
+/// What the engine's context pointer points at. An `Arc<dyn _>` is two words, so it is boxed
+/// in another `Arc` to get a thin pointer that can be counted.
+type Context = Arc<dyn HostApi>;
+
+impl RHost {
+    /// The engine's end, to be handed to a plugin.
+    pub(super) fn export(host: &Host) -> Self {
+        let context: Arc<Context> = Arc::new(Arc::clone(&host.0));
+        Self { vt: VT, context: Arc::into_raw(context).cast() }
+    }
+
+    /// The plugin's end.
+    pub(super) fn import(self) -> Host {
+        Host(Arc::new(self))
+    }
+}
+
+// SAFETY: the context is an `Arc` of a `HostApi`, which is Send and Sync, and the functions
+// of the table take it by shared reference only.
+unsafe impl Send for RHost {}
+// SAFETY: as above.
+unsafe impl Sync for RHost {}
+
+impl Drop for RHost {
+    fn drop(&mut self) {
+        // SAFETY: this value owns the context and gives it back once.
+        unsafe { self.vt.release()(self.context) }
+    }
+}
+
+impl HostApi for RHost {
+    fn log(&self, level: Level, message: &str) {
+        // SAFETY: `context` is alive while `self` owns it, here and below.
+        unsafe { self.vt.log()(self.context, level, message.into()) }
+    }
+
+    fn worker(&self) -> Option<usize> {
+        // SAFETY: as in `log`.
+        usize::try_from(unsafe { self.vt.worker()(self.context) }).ok()
+    }
+
+    fn counter(&self, name: &str) -> Counter {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.counter()(self.context, name.into()) }
+    }
+
+    fn reason(&self, name: &str) -> Reason {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.reason()(self.context, name.into()) }
+    }
+
+    fn ephemeral_key(&self, label: &str) -> [u8; 32] {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.ephemeral_key()(self.context, label.into()).bytes }
+    }
+
+    fn suggest(&self, text: &str) {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.suggest()(self.context, text.into()) }
+    }
+}
+
+const VT: HostVt_Ref = {
+    static TABLE: &WithMetadata<HostVt> = &WithMetadata::new(HostVt {
+        log,
+        worker,
+        counter,
+        reason,
+        ephemeral_key,
+        suggest,
+        release,
+        query,
+    });
+    HostVt_Ref(TABLE.static_as_prefix())
+};
+
+/// # Safety
+/// `context` must be a live pointer that [`RHost::export`] made.
+unsafe fn api<'a>(context: *const c_void) -> &'a dyn HostApi {
+    // SAFETY: the caller's promise; the plugin's `RHost` keeps it alive.
+    unsafe { &**context.cast::<Context>() }
+}
+
+// The functions below are called by plugins only through the table, with the context that was
+// handed over beside it; that is the promise that `api` asks for. None of them may unwind into
+// the plugin: the engine's `HostApi` does not panic, and if it did, `extern "C"` aborts.
+
+unsafe extern "C" fn log(context: *const c_void, level: Level, message: RStr<'_>) {
+    // SAFETY: see above.
+    unsafe { api(context) }.log(level, message.as_str());
+}
+
+unsafe extern "C" fn worker(context: *const c_void) -> i64 {
+    // SAFETY: see above.
+    let worker = unsafe { api(context) }.worker();
+    worker.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1)
+}
+
+unsafe extern "C" fn counter(context: *const c_void, name: RStr<'_>) -> Counter {
+    // SAFETY: see above.
+    unsafe { api(context) }.counter(name.as_str())
+}
+
+unsafe extern "C" fn reason(context: *const c_void, name: RStr<'_>) -> Reason {
+    // SAFETY: see above.
+    unsafe { api(context) }.reason(name.as_str())
+}
+
+unsafe extern "C" fn ephemeral_key(context: *const c_void, label: RStr<'_>) -> RKey {
+    // SAFETY: see above.
+    RKey { bytes: unsafe { api(context) }.ephemeral_key(label.as_str()) }
+}
+
+unsafe extern "C" fn suggest(context: *const c_void, text: RStr<'_>) {
+    // SAFETY: see above.
+    unsafe { api(context) }.suggest(text.as_str());
+}
+
+unsafe extern "C" fn release(context: *const c_void) {
+    // SAFETY: see above; called once.
+    unsafe { Arc::decrement_strong_count(context.cast::<Context>()) }
+}
+
+unsafe extern "C" fn query(_: *const c_void, _: RStr<'_>) -> *const c_void {
+    ptr::null()
+}

@@ -1,0 +1,143 @@
+//! What the engine offers to a stage: a log, counters, drop reasons, keys.
+
+use std::{fmt, sync::Arc, sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed};
+
+use abi_stable::{StableAbi, std_types::RArc};
+
+use crate::packet::Reason;
+
+/// How loud a log line is.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(pub u8);
+
+impl Level {
+    /// The operator has to act.
+    pub const ERROR: Self = Self(1);
+    /// Something is not as it should be.
+    pub const WARN: Self = Self(2);
+    /// Good to know.
+    pub const INFO: Self = Self(3);
+    /// For whoever develops the stage.
+    pub const DEBUG: Self = Self(4);
+}
+
+/// What stands behind a [`Host`]; the engine implements it, and so does the test kit.
+#[doc(hidden)]
+pub trait HostApi: Send + Sync {
+    fn log(&self, level: Level, message: &str);
+    fn worker(&self) -> Option<usize>;
+    fn counter(&self, name: &str) -> Counter;
+    fn reason(&self, name: &str) -> Reason;
+    fn ephemeral_key(&self, label: &str) -> [u8; 32];
+    fn suggest(&self, text: &str);
+}
+
+/// The engine, as one stage sees it.
+#[derive(Clone)]
+pub struct Host(pub(crate) Arc<dyn HostApi>);
+
+impl Host {
+    /// For the engine and the test kit.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_api(api: Arc<dyn HostApi>) -> Self {
+        Self(api)
+    }
+
+    /// Writes a line to the engine's log, under the stage's name. Not for the hot path.
+    pub fn log(&self, level: Level, message: impl fmt::Display) {
+        self.0.log(level, &message.to_string());
+    }
+
+    /// [`Level::WARN`].
+    pub fn warn(&self, message: impl fmt::Display) {
+        self.log(Level::WARN, message);
+    }
+
+    /// [`Level::INFO`].
+    pub fn info(&self, message: impl fmt::Display) {
+        self.log(Level::INFO, message);
+    }
+
+    /// [`Level::DEBUG`].
+    pub fn debug(&self, message: impl fmt::Display) {
+        self.log(Level::DEBUG, message);
+    }
+
+    /// The number of the worker that this instance runs on, from 0; `None` on a sink's thread.
+    #[must_use]
+    pub fn worker(&self) -> Option<usize> {
+        self.0.worker()
+    }
+
+    /// A counter that the ledger shows under the stage's name. Asked for twice, the same
+    /// name gives the same counter.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Counter {
+        self.0.counter(name)
+    }
+
+    /// A reason for which this stage drops packets; the ledger counts them by this name.
+    ///
+    /// A worker's chain has room for 255 reasons in all; later ones share the last.
+    #[must_use]
+    pub fn reason(&self, name: &str) -> Reason {
+        self.0.reason(name)
+    }
+
+    /// A key that is the same in every worker of this run and gone when the process ends.
+    /// Each `label` has a key of its own.
+    #[must_use]
+    pub fn ephemeral_key(&self, label: &str) -> [u8; 32] {
+        self.0.ephemeral_key(label)
+    }
+
+    /// Shows the user, after the run, what to do with what was written: one line to paste.
+    pub fn suggest(&self, text: impl fmt::Display) {
+        self.0.suggest(&text.to_string());
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("worker", &self.worker()).finish_non_exhaustive()
+    }
+}
+
+#[doc(hidden)]
+/// A word on its own cache line, so that counting never touches another worker's.
+#[repr(C, align(64))]
+#[derive(StableAbi, Debug, Default)]
+pub struct CounterCell {
+    count: AtomicU64,
+}
+
+/// A count that only its worker writes and anyone may read.
+///
+/// Adding is a plain load and store, not an atomic read-modify-write: a counter has one
+/// writer. In a loop over packets, count in a local and add once per batch.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct Counter(RArc<CounterCell>);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(RArc::new(CounterCell::default()))
+    }
+}
+
+impl Counter {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.count.store(self.0.count.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The count so far.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.count.load(Relaxed)
+    }
+}

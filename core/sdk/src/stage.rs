@@ -1,0 +1,177 @@
+//! The contract between the engine and a stage.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use serde::de::DeserializeOwned;
+
+use crate::{Batch, Host, OptionHelp, Result, Timestamp};
+
+/// One link of the chain.
+///
+/// Every worker has an instance of its own, made and dropped on the worker's thread; nothing
+/// is shared between instances. `packets` is called for every batch, `records` for every
+/// record batch that a stage before has emitted; only `NAME`, `Config` and `new` must be
+/// written.
+///
+/// ```
+/// use ringmill_sdk::prelude::*;
+///
+/// options! {
+///     /// Options of `[[stage]] use = "every_nth"`.
+///     struct Options {
+///         /// Keeps packet 1, 1 + n, 1 + 2n, ...
+///         n: u64 = 10,
+///     }
+/// }
+///
+/// struct EveryNth { n: u64, seen: u64, skipped: Reason }
+///
+/// impl Stage for EveryNth {
+///     const NAME: &'static str = "every_nth";
+///     const SUMMARY: &'static str = "keeps one packet in n";
+///     const OPTIONS: &'static [OptionHelp] = Options::HELP;
+///     type Config = Options;
+///
+///     fn new(options: Options, host: &Host) -> Result<Self> {
+///         if options.n == 0 {
+///             return Err(Error::config("n", "must be at least 1"));
+///         }
+///         Ok(Self { n: options.n, seen: 0, skipped: host.reason("skipped") })
+///     }
+///
+///     fn packets(&mut self, batch: &mut Batch<'_>, _: &mut Output<'_>) -> Result {
+///         for packet in batch.live() {
+///             if self.seen % self.n != 0 {
+///                 packet.drop(self.skipped);
+///             }
+///             self.seen += 1;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Stage: Sized + Send + 'static {
+    /// What `use = "..."` says: lower-case letters, digits and `_`.
+    const NAME: &'static str;
+    /// What it does, as a phrase.
+    const SUMMARY: &'static str = "";
+    /// What its options are; [`options!`](crate::options) writes this table.
+    const OPTIONS: &'static [OptionHelp] = &[];
+    /// The stage's own table of the config.
+    type Config: DeserializeOwned;
+
+    /// Makes an instance. Must not write anywhere: `engine check` calls it too.
+    ///
+    /// # Errors
+    /// [`Error::config`](crate::Error::config) for an option that is wrong.
+    fn new(config: Self::Config, host: &Host) -> Result<Self>;
+
+    /// The record types that this stage can emit by itself; none for most stages.
+    fn schemas(&self) -> Vec<SchemaRef> {
+        Vec::new()
+    }
+
+    /// Looks at, marks or drops packets; emits records.
+    ///
+    /// # Errors
+    /// Only what makes going on impossible; a packet that is odd is counted, not an error.
+    fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
+        let _ = (batch, out);
+        Ok(())
+    }
+
+    /// Takes records from the stages before and passes on what those after should see.
+    ///
+    /// # Errors
+    /// Only what makes going on impossible.
+    fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
+        out.emit(records)
+    }
+
+    /// Called about once a second, so that the hot path never reads a clock. `now` is the
+    /// time of the last packet when a capture file is read, else the wall clock.
+    ///
+    /// # Errors
+    /// Only what makes going on impossible.
+    fn tick(&mut self, now: Timestamp, out: &mut Output<'_>) -> Result {
+        let _ = (now, out);
+        Ok(())
+    }
+
+    /// Called once, after the last batch; the last chance to emit.
+    ///
+    /// # Errors
+    /// Only what makes the result wrong.
+    fn finish(&mut self, out: &mut Output<'_>) -> Result {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Where a stage puts its records.
+#[derive(Debug)]
+pub struct Output<'a>(&'a mut Vec<RecordBatch>);
+
+impl<'a> Output<'a> {
+    /// An output that collects into `batches`: for the engine and for tests.
+    pub fn new(batches: &'a mut Vec<RecordBatch>) -> Self {
+        Self(batches)
+    }
+
+    /// Hands a record batch to the next stage. Its schema must be one that
+    /// [`Stage::schemas`] named, or made from one that came in.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for back-pressure.
+    pub fn emit(&mut self, records: RecordBatch) -> Result {
+        if records.num_rows() > 0 || records.num_columns() > 0 {
+            self.0.push(records);
+        }
+        Ok(())
+    }
+}
+
+/// The end of the chain: a stage that only takes records and writes them somewhere.
+///
+/// It runs on a thread of its own behind a bounded queue; a slow store delays nobody else.
+pub trait Sink: Sized + Send + 'static {
+    /// What `use = "..."` says: lower-case letters, digits and `_`.
+    const NAME: &'static str;
+    /// What it does, as a phrase.
+    const SUMMARY: &'static str = "";
+    /// What its options are; [`options!`](crate::options) writes this table.
+    const OPTIONS: &'static [OptionHelp] = &[];
+    /// The sink's own table of the config.
+    type Config: DeserializeOwned;
+
+    /// Makes the sink. Must not write anywhere: `engine check` calls it too.
+    ///
+    /// # Errors
+    /// [`Error::config`](crate::Error::config) for an option that is wrong.
+    fn new(config: Self::Config, host: &Host) -> Result<Self>;
+
+    /// Takes one record batch. What it is, its schema says:
+    /// [`record_name`](crate::schema::record_name).
+    ///
+    /// # Errors
+    /// The batch was not taken; the engine counts its rows as dropped.
+    fn write(&mut self, records: &RecordBatch) -> Result;
+
+    /// Called about once a second with the wall clock, for rotation.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn tick(&mut self, now: Timestamp) -> Result {
+        let _ = now;
+        Ok(())
+    }
+
+    /// Makes everything written so far safe. Rows count as acknowledged once this has
+    /// returned; it is called at the end, and may be called at any time.
+    ///
+    /// # Errors
+    /// The rows since the last flush may be lost; the engine counts them so.
+    fn flush(&mut self) -> Result {
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! The `classify` stage as a plugin.
+
+ringmill_sdk::export_plugin!(stage ringmill_classify::Classify);

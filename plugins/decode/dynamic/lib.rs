@@ -1,0 +1,3 @@
+//! The `decode` stage as a plugin.
+
+ringmill_sdk::export_plugin!(stage ringmill_decode::Decode);

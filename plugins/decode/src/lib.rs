@@ -1,0 +1,127 @@
+//! The `decode` stage: finds the IP and transport headers and the payload of every frame.
+//!
+//! It goes first in the chain: stages after it read addresses, ports and payload through what
+//! it writes into the descriptor, and the symmetric flow hash. Frames that hold no TCP or UDP
+//! it drops, each for a reason that the ledger counts by name:
+//!
+//! | reason | the frame |
+//! |---|---|
+//! | `unknown_link_type` | has a link layer that is not in the list below |
+//! | `short_frame` | ends inside its link header or VLAN tags |
+//! | `too_many_tags` | has more than 8 VLAN tags |
+//! | `llc` | is 802.3 with a length instead of an `EtherType` (spanning tree, IPX, SNAP) |
+//! | `arp`, `mpls`, `pppoe`, `macsec` | is what the name says |
+//! | `other_ethertype` | has any other `EtherType`, or BSD address family |
+//! | `bad_ip_version` | has an IP version other than the link layer promised, or neither 4 nor 6 |
+//! | `short_ip` | was cut by the capture inside the IP header or its extensions |
+//! | `bad_ip_length` | has an IP header that is longer than itself or than its packet |
+//! | `bad_ip_extension` | has an IPv6 extension or authentication header that does not fit |
+//! | `ip_fragment` | is one part of a fragmented packet, the first one too |
+//! | `ip_in_ip`, `gre` | is a tunnel right above IP |
+//! | `not_tcp_or_udp` | carries ICMP, ESP, SCTP, OSPF ... |
+//! | `short_transport` | was cut by the capture inside the TCP or UDP header |
+//! | `bad_tcp_header` | has a TCP header shorter than 20 bytes or longer than its packet |
+//! | `bad_udp_length` | has a UDP length below 8 or longer than its packet |
+//!
+//! Link types: Ethernet (1) with any mix of up to 8 tags 0x8100, 0x88a8 and 0x9100; Linux
+//! cooked (113, 276); raw IP (12, 14, 101, 228, 229); BSD loopback (0, 108). Tunnels over UDP
+//! pass as the UDP packets that they are.
+//!
+//! Lengths: the payload ends where IP, and for UDP its own length, say that it ends, so that
+//! Ethernet padding is not payload. An IP length of 0, which segmentation offload leaves
+//! behind, means the rest of the frame. Where the capture cut the payload, or the length
+//! claims more than there is, what is there is the payload and it is marked as truncated;
+//! the counter `truncated` says how often. Checksums are not looked at: on a capturing host
+//! they are often filled in later by the card.
+//!
+//! The common case (no IPv4 options, no IPv6 extension headers, not a fragment) is read by
+//! hand; everything else by `etherparse`. By hand costs a third to a half of etherparse's
+//! header slices (`benches/decode.rs`), and `tests/differential.rs` holds the two to the same
+//! answer. Whole frames are not given to `etherparse::SlicedPacket`: it refuses a packet that
+//! the capture cut and more than three tags, and it is slower still.
+
+mod drop_reason;
+mod flow;
+mod ip;
+mod link;
+
+use drop_reason::DropReason;
+use ringmill_sdk::{Layers, prelude::*};
+
+options! {
+    /// `decode` has no options.
+    pub struct Options {}
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Decode {
+    reasons: [Reason; DropReason::ALL.len()],
+    truncated: Counter,
+}
+
+impl Stage for Decode {
+    const NAME: &'static str = "decode";
+    const SUMMARY: &'static str = "finds IP, TCP or UDP and the payload; drops all other frames";
+    const OPTIONS: &'static [OptionHelp] = Options::HELP;
+    type Config = Options;
+
+    fn new(_: Options, host: &Host) -> Result<Self> {
+        let reasons = DropReason::ALL.map(|reason| host.reason(reason.name()));
+        Ok(Self { reasons, truncated: host.counter("truncated") })
+    }
+
+    fn packets(&mut self, batch: &mut Batch<'_>, _: &mut Output<'_>) -> Result {
+        let mut truncated = 0;
+        for packet in batch.live() {
+            match decode(packet.frame(), packet.wire_len(), packet.link()) {
+                Ok((layers, flow_hash)) => {
+                    truncated += u64::from(layers.truncated);
+                    packet.set_layers(&layers);
+                    packet.set_flow_hash(flow_hash);
+                }
+                Err(reason) => packet.drop(self.reasons[reason as usize]),
+            }
+        }
+        self.truncated.add(truncated);
+        Ok(())
+    }
+}
+
+/// The layers and the flow hash of a frame of this LINKTYPE that had `wire_len` bytes before
+/// the capture cut it.
+#[inline]
+fn decode(frame: &[u8], wire_len: u32, link: u16) -> Result<(Layers, u64), DropReason> {
+    let link = link::find(frame, link)?;
+    if let Some(found) = ip::common(frame, &link) {
+        return Ok(found);
+    }
+    ip::any(frame, wire_len, &link)
+}
+
+/// What the bench and the differential test compare.
+#[doc(hidden)]
+pub mod paths {
+    use super::{Layers, decode, ip, link};
+
+    type Answer = Result<(Layers, u64), &'static str>;
+
+    /// As the stage does it.
+    #[inline]
+    pub fn both(frame: &[u8], wire_len: u32, link: u16) -> Answer {
+        decode(frame, wire_len, link).map_err(super::DropReason::name)
+    }
+
+    /// Only by hand; `None` where that path declines.
+    #[inline]
+    pub fn by_hand(frame: &[u8], link: u16) -> Option<(Layers, u64)> {
+        ip::common(frame, &link::find(frame, link).ok()?)
+    }
+
+    /// Only with etherparse.
+    #[inline]
+    pub fn etherparse(frame: &[u8], wire_len: u32, link: u16) -> Answer {
+        let found = link::find(frame, link).and_then(|link| ip::any(frame, wire_len, &link));
+        found.map_err(super::DropReason::name)
+    }
+}

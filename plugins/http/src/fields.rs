@@ -1,0 +1,212 @@
+//! Which header fields have a column, and which never come out in clear.
+//!
+//! One table, looked up by length first: a name has at most eight candidates. A hash would
+//! have to read every byte of the name before the first comparison.
+
+/// The header fields that have a column of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Column {
+    Host,
+    UserAgent,
+    Referer,
+    Server,
+    ContentEncoding,
+    Pragma,
+    Connection,
+    ContentType,
+    CacheControl,
+}
+
+impl Column {
+    pub(crate) const COUNT: usize = Self::CacheControl as usize + 1;
+}
+
+/// Why the value of a header field does not come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It lets its bearer act as somebody.
+    Credential,
+    /// It carries the address of a client, which only a later stage can map.
+    Address,
+    /// It names a person or their telephone.
+    Person,
+}
+
+/// What becomes of a header field that the table knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// It has a column.
+    Column(Column),
+    /// It goes to the extras without the user information that a URL may hold.
+    Url,
+    /// Only its length comes out, whatever the reason.
+    Withheld(#[allow(dead_code, reason = "said for whoever reads the table")] Why),
+}
+
+use Column::{
+    CacheControl, Connection, ContentEncoding, ContentType, Host, Pragma, Referer, Server,
+    UserAgent,
+};
+use Field::{Column as Own, Url, Withheld};
+use Why::{Address, Credential, Person};
+
+/// Ordered by length; names in lower case, words joined by `-`.
+const FIELDS: &[(&str, Field)] = &[
+    ("from", Withheld(Person)),
+    ("host", Own(Host)),
+    ("x-ip", Withheld(Address)),
+    ("cookie", Withheld(Credential)),
+    ("msisdn", Withheld(Person)),
+    ("origin", Url),
+    ("pragma", Own(Pragma)),
+    ("server", Own(Server)),
+    ("cookie2", Withheld(Credential)),
+    ("real-ip", Withheld(Address)),
+    ("referer", Own(Referer)),
+    ("location", Url),
+    ("x-msisdn", Withheld(Person)),
+    ("client-ip", Withheld(Address)),
+    ("forwarded", Withheld(Address)),
+    ("remote-ip", Withheld(Address)),
+    ("x-api-key", Withheld(Credential)),
+    ("x-real-ip", Withheld(Address)),
+    ("x-user-ip", Withheld(Address)),
+    ("cdn-src-ip", Withheld(Address)),
+    ("connection", Own(Connection)),
+    ("set-cookie", Withheld(Credential)),
+    ("user-agent", Own(UserAgent)),
+    ("x-up-subno", Withheld(Person)),
+    ("destination", Url),
+    ("remote-addr", Withheld(Address)),
+    ("set-cookie2", Withheld(Credential)),
+    ("x-client-ip", Withheld(Address)),
+    ("x-forwarded", Withheld(Address)),
+    ("x-remote-ip", Withheld(Address)),
+    ("x-source-ip", Withheld(Address)),
+    ("content-type", Own(ContentType)),
+    ("x-auth-token", Withheld(Credential)),
+    ("x-csrf-token", Withheld(Credential)),
+    ("x-user-email", Withheld(Person)),
+    ("x-wap-msisdn", Withheld(Person)),
+    ("x-xsrf-token", Withheld(Credential)),
+    ("authorization", Withheld(Credential)),
+    ("cache-control", Own(CacheControl)),
+    ("forwarded-for", Withheld(Address)),
+    ("x-client-addr", Withheld(Address)),
+    ("x-forward-for", Withheld(Address)),
+    ("x-original-ip", Withheld(Address)),
+    ("x-remote-addr", Withheld(Address)),
+    ("cf-pseudo-ipv4", Withheld(Address)),
+    ("http-client-ip", Withheld(Address)),
+    ("true-client-ip", Withheld(Address)),
+    ("x-access-token", Withheld(Credential)),
+    ("x-nokia-msisdn", Withheld(Person)),
+    ("x-proxyuser-ip", Withheld(Address)),
+    ("ali-cdn-real-ip", Withheld(Address)),
+    ("incap-client-ip", Withheld(Address)),
+    ("proxy-client-ip", Withheld(Address)),
+    ("x-authorization", Withheld(Credential)),
+    ("x-forwarded-for", Withheld(Address)),
+    ("cf-connecting-ip", Withheld(Address)),
+    ("content-encoding", Own(ContentEncoding)),
+    ("content-location", Url),
+    ("fastly-client-ip", Withheld(Address)),
+    ("forwarded-for-ip", Withheld(Address)),
+    ("www-authenticate", Withheld(Credential)),
+    ("x-azure-clientip", Withheld(Address)),
+    ("x-azure-socketip", Withheld(Address)),
+    ("x-originating-ip", Withheld(Address)),
+    ("x-nokia-ipaddress", Withheld(Address)),
+    ("x-sucuri-clientip", Withheld(Address)),
+    ("cf-connecting-ipv6", Withheld(Address)),
+    ("proxy-authenticate", Withheld(Credential)),
+    ("wl-proxy-client-ip", Withheld(Address)),
+    ("x-up-forwarded-for", Withheld(Address)),
+    ("authentication-info", Withheld(Credential)),
+    ("proxy-authorization", Withheld(Credential)),
+    ("x-appengine-user-ip", Withheld(Address)),
+    ("x-cluster-client-ip", Withheld(Address)),
+    ("http-x-forwarded-for", Withheld(Address)),
+    ("x-amz-security-token", Withheld(Credential)),
+    ("x-up-calling-line-id", Withheld(Person)),
+    ("x-envoy-external-address", Withheld(Address)),
+    ("x-original-forwarded-for", Withheld(Address)),
+    ("proxy-authentication-info", Withheld(Credential)),
+];
+
+const LONGEST: usize = FIELDS[FIELDS.len() - 1].0.len();
+
+/// For each length where its names begin in [`FIELDS`]; they end where the next begin.
+const BEGIN: [u8; LONGEST + 2] = {
+    assert!(FIELDS.len() <= u8::MAX as usize, "an index is one byte");
+    let mut begin = [0; LONGEST + 2];
+    let (mut length, mut at) = (0, 0);
+    while length < begin.len() {
+        while at < FIELDS.len() && FIELDS[at].0.len() < length {
+            at += 1;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "asserted above")]
+        {
+            begin[length] = at as u8;
+        }
+        length += 1;
+    }
+    begin
+};
+
+/// What the table says of a header field; names are compared without regard to case
+/// (RFC 9110, section 5.1).
+#[inline]
+pub(crate) fn field(name: &[u8]) -> Option<Field> {
+    known(name).or_else(|| if name.contains(&b'_') { underscored(name) } else { None })
+}
+
+#[inline]
+fn known(name: &[u8]) -> Option<Field> {
+    let &[from, to] = BEGIN.get(name.len()..)?.first_chunk()?;
+    let same_length = FIELDS.get(usize::from(from)..usize::from(to))?;
+    same_length.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|it| it.1)
+}
+
+/// Gateways in the manner of CGI write `X_FORWARDED_FOR`. That is another field than
+/// `X-Forwarded-For`, so it gets no column; what it carries is the same.
+#[cold]
+fn underscored(name: &[u8]) -> Option<Field> {
+    let mut dashed = [0; LONGEST];
+    let dashed = dashed.get_mut(..name.len())?;
+    for (to, from) in dashed.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    known(dashed).filter(|field| !matches!(field, Own(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_ordered_and_every_name_is_found() {
+        for (at, (name, field)) in FIELDS.iter().enumerate() {
+            let before = at.checked_sub(1).map_or("", |at| FIELDS[at].0);
+            assert!((before.len(), before) < (name.len(), name), "{name} after {before}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
+            assert_eq!(super::field(name.as_bytes()), Some(*field), "{name}");
+            assert_eq!(super::field(name.to_uppercase().as_bytes()), Some(*field), "{name}");
+            let cgi = name.replace('-', "_");
+            let expected = (cgi == *name || !matches!(field, Own(_))).then_some(*field);
+            assert_eq!(super::field(cgi.as_bytes()), expected, "{cgi}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_known() {
+        let names = ["", "h", "hos", "hosts", "cooki", "cookie3", "x_forwarded_fo", "date"];
+        for name in names {
+            assert_eq!(field(name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(field(&[b'_'; 4096]), None, "longer than any name");
+    }
+}

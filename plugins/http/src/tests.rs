@@ -1,0 +1,470 @@
+//! The stage from outside: segments in, rows out.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use ringmill_sdk::{
+    prelude::*,
+    testing::{Frame, Row, Trial, check_rules, decoded, frame_time, rows, run, tcp},
+};
+
+use crate::Http;
+
+mod hostile;
+mod speed;
+
+const CLIENT: &str = "192.0.2.1:40000";
+const SERVER: &str = "198.51.100.2:80";
+
+/// Columns that say where and when, which is the same for every head here.
+const SEEN: [&str; 7] = ["time", "ip_version", "src_ip", "dst_ip", "src_port", "dst_port", "flow"];
+
+/// The one row that a segment gives, as `column: value` lines in the order of the names.
+fn row(payload: impl AsRef<[u8]>) -> String {
+    let ran = run::<Http>("", &[tcp(CLIENT, SERVER, payload)]).unwrap();
+    let [row] = &rows(&ran.records)[..] else { panic!("not one row: {:?}", ran.records) };
+    let told = row.iter().filter(|(name, _)| !SEEN.contains(&name.as_str()));
+    told.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Checks rows of (segment, lines of the row).
+fn check(cases: &[(&[u8], &[&str])]) {
+    for (segment, expected) in cases {
+        assert_eq!(row(segment), expected.join("\n"), "{}", segment.escape_ascii());
+    }
+}
+
+#[test]
+fn heads_that_follow_the_standard() {
+    check(&[
+        (b"GET / HTTP/1.1\r\n\r\n", &["method: GET", "uri: /", "version: HTTP/1.1"]),
+        (
+            b"POST /a?b=c HTTP/1.0\nHost: h\nUSER-AGENT:\t curl/8 \t\nreferer: http://r/\n\nbody",
+            &[
+                "host: h",
+                "method: POST",
+                "referer: http://r/",
+                "uri: /a?b=c",
+                "user_agent: curl/8",
+                "version: HTTP/1.0",
+            ],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nAccept: */*\r\nX-B: 1\r\nCache-Control: no-cache\r\nPragma: p\r\n\
+              Connection: close\r\nContent-Type: t\r\n\r\n",
+            &[
+                "cache_control: no-cache",
+                "connection: close",
+                "content_type: t",
+                "extras: accept=*/*, x-b=1",
+                "method: GET",
+                "pragma: p",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (
+            b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Encoding: gzip\r\nAge: 7\r\n\r\n",
+            &[
+                "content_encoding: gzip",
+                "extras: age=7",
+                "reason: Not Found",
+                "server: nginx",
+                "status_code: 404",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (b"HTTP/1.0 200\r\n\r\n", &["status_code: 200", "version: HTTP/1.0"]),
+        (
+            "HTTP/1.1 404 Gibt\u{e9} nicht\r\n\r\n".as_bytes(),
+            &["reason: Gibt\u{e9} nicht", "status_code: 404", "version: HTTP/1.1"],
+        ),
+        // A field of the other kind of message has no column in this one.
+        (
+            b"GET / HTTP/1.1\r\nServer: s\r\n\r\n",
+            &["extras: server=s", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nReferer: http://u:p@r/\r\nUser-Agent: a\r\nHost: h\r\n\r\n",
+            &[
+                "extras: referer=http://r/, user-agent=a, host=h",
+                "reason: OK",
+                "status_code: 200",
+                "version: HTTP/1.1",
+            ],
+        ),
+        // An empty value is a value.
+        (
+            b"GET / HTTP/1.1\r\nHost:\r\nReferer: \r\nX-A:\r\n\r\n",
+            &["extras: x-a=", "host: ", "method: GET", "referer: ", "uri: /", "version: HTTP/1.1"],
+        ),
+    ]);
+}
+
+#[test]
+fn fields_that_come_twice() {
+    check(&[
+        (
+            b"HTTP/1.1 200 OK\r\nCache-Control: a\r\nCache-Control: b\r\nVary: c\r\n\
+              cache-control: d\r\nvary: e\r\n\r\n",
+            &[
+                "cache_control: a",
+                "extras: cache-control=b, d, vary=c, e",
+                "reason: OK",
+                "status_code: 200",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nCookie: 123\r\nReferer: http://a/\r\nCookie: 1\r\n\
+              Referer: http://u:p@b/\r\n\r\n",
+            &[
+                "extras: cookie=[withheld, 3 bytes], [withheld, 1 bytes], referer=http://b/",
+                "method: GET",
+                "referer: http://a/",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+    ]);
+    // So many that they are sorted: the same, still in the order of the head.
+    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+    for (at, name) in ["z", "b", "a", "b"].iter().cycle().enumerate().take(40) {
+        head.extend(format!("{name}: {at}\r\n").bytes());
+    }
+    head.extend(b"\r\n");
+    let numbers = |from: usize, step| {
+        (from..40).step_by(step).map(|at| at.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let expected = format!("extras: z={}, b={}, a={}", numbers(0, 4), numbers(1, 2), numbers(2, 4));
+    assert_eq!(row(head).lines().next(), Some(expected.as_str()));
+}
+
+#[test]
+fn heads_that_are_cut() {
+    check(&[
+        (b"GET ", &["flags: truncated", "method: GET"]),
+        (b"GET /a b", &["flags: truncated,malformed", "method: GET", "uri: /a b"]),
+        (b"GET /a HT", &["flags: truncated", "method: GET", "uri: /a"]),
+        (b"GET /a HTTP/1.", &["flags: truncated", "method: GET", "uri: /a"]),
+        (
+            b"GET /a HTTP/1.1\r",
+            &["flags: truncated", "method: GET", "uri: /a", "version: HTTP/1.1"],
+        ),
+        (b"GET http://user:pas", &["flags: truncated", "method: GET", "uri: http://"]),
+        (b"CONNECT user:pas", &["flags: truncated", "method: CONNECT"]),
+        (b"HTTP/1.", &["flags: truncated"]),
+        (b"HTTP/1.1 20", &["flags: truncated", "version: HTTP/1.1"]),
+        (
+            b"HTTP/1.1 200 O",
+            &["flags: truncated", "reason: O", "status_code: 200", "version: HTTP/1.1"],
+        ),
+        // A value counts once the colon was seen, a name that is cut does not.
+        (
+            b"GET / HTTP/1.1\r\nHost: exam",
+            &["flags: truncated", "host: exam", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nUser-Ag",
+            &["flags: truncated", "host: h", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nCookie: secre",
+            &[
+                "extras: cookie=[withheld, 5 bytes]",
+                "flags: truncated",
+                "method: GET",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nReferer: http://user:pas",
+            &["flags: truncated", "method: GET", "referer: http://", "uri: /", "version: HTTP/1.1"],
+        ),
+        // Half a character is left out, not replaced.
+        (
+            b"GET / HTTP/1.1\r\nHost: \xc3\xa9\xc3",
+            &["flags: truncated", "host: \u{e9}", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+    ]);
+}
+
+#[test]
+fn heads_that_do_not_follow_the_standard() {
+    check(&[
+        (b"GET /\r\n\r\n", &["flags: malformed", "method: GET", "uri: /"]),
+        (b"GET HTTP/1.1\r\n\r\n", &["flags: malformed", "method: GET", "version: HTTP/1.1"]),
+        (
+            b"GET /a b  c HTTP/1.1\r\nHost : h\r\n\r\nX: body",
+            &["flags: malformed", "host: h", "method: GET", "uri: /a b  c", "version: HTTP/1.1"],
+        ),
+        (
+            b"GET /a HTTP/x HTTP/2.7 \r\n\r\n",
+            &["flags: malformed", "method: GET", "uri: /a HTTP/x", "version: HTTP/2.7"],
+        ),
+        (b"GET /a HTTP/1.1x\r\n\r\n", &["flags: malformed", "method: GET", "uri: /a"]),
+        (
+            b"HTTP/1.1 2OO Fine\r\nServer: s\r\n\r\n",
+            &["flags: malformed", "reason: Fine", "server: s", "version: HTTP/1.1"],
+        ),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", &["flags: malformed", "reason: OK", "version: HTTP/1.1"]),
+        (
+            b"HTTP/1.1  200  OK \r\n\r\n",
+            &["flags: malformed", "reason: OK", "status_code: 200", "version: HTTP/1.1"],
+        ),
+        (b"HTTP/1.\xff\r\n\r\n", &["flags: malformed"]),
+        // Of a value that goes on in the next line only the first line is sure.
+        (
+            b"HTTP/1.1 200 OK\r\nServer: a\r\n b\r\n\tc\r\nPragma: p\r\n\r\n",
+            &[
+                "flags: malformed,folded",
+                "pragma: p",
+                "reason: OK",
+                "server: a",
+                "status_code: 200",
+                "version: HTTP/1.1",
+            ],
+        ),
+        // Lines that are no fields.
+        (
+            b"GET / HTTP/1.1\r\nno colon\r\n: no name\r\nno token: v\r\nHost: h\r\n\r\n",
+            &["flags: malformed", "host: h", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+        // The end of a head with one CR too many; what follows is body.
+        (
+            b"GET / HTTP/1.1\r\r\nHost: h\r\r\n\r\r\nPragma: body\r\n\r\n",
+            &["flags: malformed", "host: h", "method: GET", "uri: /", "version: HTTP/1.1"],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\0b\r\nPragma: c\rd\r\n\r\n",
+            &[
+                "flags: malformed",
+                "host: a",
+                "method: GET",
+                "pragma: c",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+        // Both at once.
+        (
+            b"GET / HTTP/1.1\r\nHost : h\r\nPragma: p",
+            &[
+                "flags: truncated,malformed",
+                "host: h",
+                "method: GET",
+                "pragma: p",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (
+            b"GET /\xff HTTP/1.1\r\nHost: \xe4\r\nX: a\xffb\r\n\r\n",
+            &[
+                "extras: x=a\u{fffd}b",
+                "flags: malformed,not_utf8",
+                "host: \u{fffd}",
+                "method: GET",
+                "uri: /\u{fffd}",
+                "version: HTTP/1.1",
+            ],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nX: \xff\r\n\r\n",
+            &[
+                "extras: x=\u{fffd}",
+                "flags: not_utf8",
+                "method: GET",
+                "uri: /",
+                "version: HTTP/1.1",
+            ],
+        ),
+    ]);
+}
+
+/// The number of entries in `extras`, and the flags.
+fn fields_taken(head: &[u8]) -> (usize, Option<String>) {
+    let ran = run::<Http>("", &[tcp(CLIENT, SERVER, head)]).unwrap();
+    let row = rows(&ran.records).remove(0);
+    (row.get("extras").map_or(0, |extras| extras.split(", ").count()), row.get("flags").cloned())
+}
+
+#[test]
+fn more_fields_than_anybody_needs() {
+    let head = |fields: usize, end: &str| {
+        let lines: String = (0..fields).map(|at| format!("x-{at}: {at}\r\n")).collect();
+        format!("GET / HTTP/1.1\r\n{lines}{end}").into_bytes()
+    };
+    let cases = [
+        (0, "\r\n", 0, None),
+        (64, "\r\n", 64, None),
+        (256, "\r\n", 256, None),
+        (257, "\r\n", 256, Some("too_many_headers")),
+        (3000, "\r\n", 256, Some("too_many_headers")),
+        (256, "", 256, Some("truncated")),
+        (257, "x : y\r\n\r\n", 256, Some("too_many_headers")),
+        (255, "x : y\r\n\r\n", 256, Some("malformed")),
+    ];
+    for (fields, end, taken, flags) in cases {
+        let got = fields_taken(&head(fields, end));
+        assert_eq!(got, (taken, flags.map(str::to_owned)), "{fields} fields, then {end:?}");
+    }
+}
+
+#[test]
+fn where_and_when() {
+    let frames = [
+        tcp("192.0.2.1:40000", "198.51.100.2:80", "GET / HTTP/1.1\r\n\r\n"),
+        tcp("198.51.100.2:80", "192.0.2.1:40000", "HTTP/1.1 200 OK\r\n\r\n"),
+        tcp("192.0.2.1:40001", "198.51.100.2:80", "GET / HTTP/1.1\r\n\r\n"),
+        Frame::tcp("[2001:db8::1]:1", "[2001:db8::2]:2")
+            .vlan(5)
+            .payload("HEAD / HTTP/1.0\n\n")
+            .build(),
+    ];
+    let ran = run::<Http>("", &frames).unwrap();
+    let names: Vec<_> =
+        ran.records.iter().map(|it| schema::record_name(&it.schema()).to_owned()).collect();
+    assert_eq!(names, ["http_request", "http_response"]);
+    let all = rows(&ran.records);
+    let seen =
+        |row: &Row| SEEN[..6].iter().map(|name| row[*name].clone()).collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        all.iter().map(seen).collect::<Vec<_>>(),
+        [
+            "1767225600000000000 4 192.0.2.1 198.51.100.2 40000 80",
+            "1767225600002000000 4 192.0.2.1 198.51.100.2 40001 80",
+            "1767225600003000000 6 2001:db8::1 2001:db8::2 1 2",
+            "1767225600001000000 4 198.51.100.2 192.0.2.1 80 40000",
+        ]
+    );
+    let flow = |at: usize| all[at]["flow"].clone();
+    assert_eq!(flow(0), flow(3), "both directions of one connection");
+    assert_ne!(flow(0), flow(1), "another port");
+    assert_ne!(flow(0), flow(2), "other addresses");
+}
+
+#[test]
+fn the_columns_in_their_order() {
+    let names = |at: usize| {
+        let frames = [tcp(CLIENT, SERVER, "GET / \n\n"), tcp(SERVER, CLIENT, "HTTP/1.1 \n\n")];
+        let schema = run::<Http>("", &frames).unwrap().records[at].schema();
+        let kind =
+            |field: &str| schema.field_with_name(field).unwrap().metadata()[schema::KIND].clone();
+        assert_eq!([kind("src_ip"), kind("flow"), kind("extras")], ["address", "flow", "header"]);
+        schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        names(0),
+        "time ip_version src_ip dst_ip src_port dst_port flow method host uri version user_agent \
+         referer pragma connection content_type cache_control extras flags"
+    );
+    assert_eq!(
+        names(1),
+        "time ip_version src_ip dst_ip src_port dst_port flow status_code reason version server \
+         content_encoding pragma connection content_type cache_control extras flags"
+    );
+}
+
+#[test]
+fn only_live_tcp_packets_of_the_two_classes() {
+    let frames = [
+        tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n"),
+        tcp(CLIENT, SERVER, "get / HTTP/1.1\r\n\r\n"),
+        tcp(CLIENT, SERVER, ""),
+        ringmill_sdk::testing::udp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n"),
+        tcp(CLIENT, SERVER, "HTTP/1.1 200 OK\r\nA"),
+        tcp(CLIENT, SERVER, "HTTP/1.1 x\r\n\r\n"),
+    ];
+    let mut trial = Trial::<Http>::new("").unwrap();
+    let packets = frames.iter().enumerate().map(|(at, frame)| decoded(frame, frame_time(at)));
+    trial.packets(packets).unwrap();
+    // As a stage before may have marked them.
+    let mut udp = decoded(&frames[3], frame_time(6));
+    udp.set_class(Class::HTTP_REQUEST);
+    let mut dropped = decoded(&frames[0], frame_time(7));
+    dropped.drop(Reason::from_number(9));
+    trial.packets([udp, dropped]).unwrap();
+    trial.finish().unwrap();
+    let ran = trial.ran();
+    assert_eq!(ran.records.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1, 2]);
+    let counters: Vec<_> = ran.counters.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    assert_eq!(
+        counters,
+        ["heads.malformed 1", "heads.request 1", "heads.response 2", "heads.truncated 1"]
+    );
+}
+
+#[test]
+fn rows_go_out_when_there_are_enough_and_at_each_tick() {
+    let frame = tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n");
+    let mut trial = Trial::<Http>::new("rows = 3").unwrap();
+    trial.packets((0..7).map(|at| decoded(&frame, frame_time(at)))).unwrap();
+    let sizes = |trial: &Trial<Http>| {
+        trial.ran().records.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&trial), [3, 3]);
+    trial.tick(frame_time(8)).unwrap();
+    assert_eq!(sizes(&trial), [3, 3, 1]);
+    trial.tick(frame_time(9)).unwrap();
+    trial.finish().unwrap();
+    assert_eq!(sizes(&trial), [3, 3, 1]);
+}
+
+#[test]
+fn options_that_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, mode: u32, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let hex = b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    let open = file("open", 0o644, hex);
+    let short = file("short", 0o600, &hex[..40]);
+    let cases = [
+        ("rows = 0".to_owned(), "`rows`: must be from 1 to 1048576".to_owned()),
+        ("rows = 2000000".to_owned(), "`rows`: must be from 1 to 1048576".to_owned()),
+        (
+            format!("key_file = {open:?}"),
+            format!("`key_file`: {open} is open to others (mode 0644); `chmod 600 {open}`"),
+        ),
+        (
+            format!("key_file = {short:?}"),
+            format!(
+                "`key_file`: {short} holds 40 bytes; a key is 64 hex digits or exactly 32 bytes; \
+                 `openssl rand -hex 32 > {short}` makes a key"
+            ),
+        ),
+    ];
+    for (options, message) in cases {
+        let error = Trial::<Http>::new(&options).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some(message.as_str()), "{options}");
+    }
+
+    // The same key gives the same numbers, in hex or not, and another one others.
+    let flow = |options: &str| {
+        let ran = run::<Http>(options, &[tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n")]).unwrap();
+        rows(&ran.records)[0]["flow"].clone()
+    };
+    let (hex, raw) = (
+        file("hex", 0o600, hex),
+        file("raw", 0o400, &std::array::from_fn::<u8, 32, _>(|at| u8::try_from(at).unwrap())),
+    );
+    assert_eq!(flow(&format!("key_file = {hex:?}")), flow(&format!("key_file = {raw:?}")));
+    assert_ne!(flow(&format!("key_file = {hex:?}")), flow(""));
+}
+
+#[test]
+fn the_rules_of_every_stage() {
+    let frames = [
+        tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n"),
+        tcp(SERVER, CLIENT, "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\n\r\n"),
+        tcp(CLIENT, SERVER, "GET / HTT"),
+        tcp(CLIENT, SERVER, "nothing"),
+    ];
+    let many: Vec<_> = frames.iter().cycle().take(300).cloned().collect();
+    check_rules::<Http>("", &many);
+    check_rules::<Http>("rows = 1", &frames);
+}

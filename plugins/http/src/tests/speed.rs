@@ -1,0 +1,83 @@
+//! What a row costs: `cargo test --release -p ringmill-http -- --ignored --nocapture speed`.
+
+use std::{hint::black_box, mem::MaybeUninit, time::Instant};
+
+use ringmill_sdk::{Timestamp, map_v4};
+
+use crate::{
+    head::Kind,
+    rows::{Rows, Seen},
+};
+
+/// 455 bytes, 10 fields: what browsers sent in the captures that the project measures with.
+const HEAD: &[u8] = b"GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n\
+Host: www.kittyhell.com\r\n\
+User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3\r\n\
+Accept: image/png,image/*;q=0.8,*/*;q=0.5\r\n\
+Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n\
+Accept-Encoding: gzip,deflate\r\n\
+Keep-Alive: 115\r\n\
+Connection: keep-alive\r\n\
+Referer: http://www.kittyhell.com/a/\r\n\
+Cache-Control: max-age=0\r\n\
+Cookie: id=12345678\r\n\
+\r\n";
+
+/// Few enough for a batch to be done within one time slice.
+const ROWS: u32 = 1024;
+
+/// The lower quartile: what others run on the machine only ever adds.
+fn time(mut body: impl FnMut()) -> f64 {
+    let mut times: Vec<_> = (0..401)
+        .map(|_| {
+            let begin = Instant::now();
+            body();
+            begin.elapsed().as_secs_f64() * 1e9 / f64::from(ROWS)
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 4]
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_a_row() {
+    let seen = Seen {
+        time: Timestamp(0),
+        ip_version: 4,
+        src: map_v4([192, 0, 2, 1]),
+        dst: map_v4([198, 51, 100, 2]),
+        src_port: 40000,
+        dst_port: 80,
+        flow: 1,
+    };
+    let mut rows = Rows::new(Kind::Request);
+    let mut last = None;
+    let whole = time(|| {
+        for _ in 0..ROWS {
+            rows.add(&seen, black_box(HEAD));
+        }
+        last = rows.finish().unwrap();
+    });
+    let cut = time(|| {
+        for _ in 0..ROWS {
+            rows.add(&seen, black_box(&HEAD[..HEAD.len() - 2]));
+        }
+        last = rows.finish().unwrap();
+    });
+    let parse = |fields: usize| {
+        time(|| {
+            for _ in 0..ROWS {
+                let mut headers = [const { MaybeUninit::uninit() }; 256];
+                let mut request = httparse::Request::new(&mut []);
+                let result =
+                    request.parse_with_uninit_headers(black_box(HEAD), &mut headers[..fields]);
+                black_box(result).unwrap();
+                black_box(&request);
+            }
+        })
+    };
+    assert!(last.is_some());
+    println!("{} bytes: row {whole:.0} ns, cut {cut:.0} ns", HEAD.len());
+    println!("httparse alone: room for 64 {:.0} ns, for 256 {:.0} ns", parse(64), parse(256));
+}

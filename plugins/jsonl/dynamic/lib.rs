@@ -1,0 +1,3 @@
+//! The `jsonl` sink as a plugin.
+
+ringmill_sdk::export_plugin!(sink ringmill_jsonl::Jsonl);

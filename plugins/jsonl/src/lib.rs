@@ -1,0 +1,260 @@
+//! The `jsonl` sink: every record as a line of JSON.
+//!
+//! ```text
+//! {"record":"http_request","time":"2012-12-01T02:54:30.191989000Z","src_ip":"203.0.113.7",...}
+//! ```
+//!
+//! `record` is the record type's name; what follows are its columns in their order, without
+//! those that are null. Addresses and times are text, numbers are numbers (`flow` has 64 bits,
+//! more than a JavaScript number keeps), a map is an object. There is no `time_ns` beside
+//! `time`, whose text has all nine digits. Floats that are not finite are left out; binary
+//! columns are hexadecimal.
+//!
+//! What is on disk: lines are written whole, once for every batch that comes in, and when
+//! compressed in zstd frames of a mebibyte or five seconds. A `kill -9` loses the frame not
+//! yet written and may cut the last line of the file, never one in the middle. A file that
+//! the path names already is not overwritten; it is renamed, as a full one is:
+//! `records.jsonl` becomes `records-20261123T031500Z-000001.jsonl`, by the time of its last
+//! write. So `path` always names the newest records.
+//!
+//! The JSON is written by hand from the Arrow columns, a quarter of the time that a general
+//! writer takes.
+
+mod escape;
+mod file;
+mod lines;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use ringmill_sdk::prelude::*;
+use zstd::bulk::Compressor;
+
+use crate::{file::Output, lines::Layouts};
+
+/// As fast as plain text goes to disk; 3 takes half as long again to save 1 %.
+const ZSTD_LEVEL: i32 = 1;
+/// Lines that make a zstd frame, in bytes: enough to compress well, little to lose.
+const FRAME: usize = 1 << 20;
+/// The longest that a line waits for its zstd frame to fill, in nanoseconds.
+const FRAME_WAIT: i64 = 5_000_000_000;
+/// What a buffer may keep between batches, in bytes.
+const BUFFER: usize = 16 << 20;
+const SECOND: i64 = 1_000_000_000;
+
+choice! {
+    /// How the lines are compressed.
+    pub enum Compression { None = "none", Zstd = "zstd" }
+}
+
+options! {
+    /// Options of `[[sink]] use = "jsonl"`.
+    pub struct Options {
+        /// The file to write, or `-` for standard output; directories are made, a file of
+        /// an earlier run is renamed.
+        path: PathBuf,
+        /// Not set: "zstd" if the path ends in `.zst`, else "none".
+        compression: Option<Compression> = None,
+        /// Renames the file and starts another when it has this many MiB; not set: never.
+        rotate_mib: Option<u64> = None,
+        /// Renames the file and starts another when it is this many seconds old; not set:
+        /// never.
+        rotate_seconds: Option<u64> = None,
+    }
+}
+
+/// The sink.
+pub struct Jsonl {
+    options: Options,
+    host: Host,
+    compressor: Option<Compressor<'static>>,
+    layouts: Layouts,
+    /// Whole lines that are not written yet.
+    lines: Vec<u8>,
+    frame: Vec<u8>,
+    output: Option<Output>,
+    /// The first tick that saw the open file, and the first that saw the waiting lines.
+    opened: Option<Timestamp>,
+    waiting: Option<Timestamp>,
+    files: Counter,
+    bytes: Counter,
+}
+
+impl Sink for Jsonl {
+    const NAME: &'static str = "jsonl";
+    const SUMMARY: &'static str = "writes records as lines of JSON";
+    const OPTIONS: &'static [OptionHelp] = Options::HELP;
+    type Config = Options;
+
+    fn new(options: Options, host: &Host) -> Result<Self> {
+        options.check()?;
+        let compressor = match options.compression() {
+            Compression::None => None,
+            Compression::Zstd => {
+                let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+                compressor.include_checksum(true)?;
+                Some(compressor)
+            }
+        };
+        Ok(Self {
+            options,
+            host: host.clone(),
+            compressor,
+            layouts: Layouts::default(),
+            lines: Vec::new(),
+            frame: Vec::new(),
+            output: None,
+            opened: None,
+            waiting: None,
+            files: host.counter("files"),
+            bytes: host.counter("bytes"),
+        })
+    }
+
+    fn write(&mut self, records: &RecordBatch) -> Result {
+        self.rotate_if_full()?;
+        let before = self.lines.len();
+        let mut result = self.layouts.append(records, &mut self.lines);
+        if result.is_ok() && (self.compressor.is_none() || self.lines.len() >= FRAME) {
+            result = self.write_out();
+        }
+        if result.is_err() {
+            // This batch was not taken; lines of earlier ones may still be.
+            self.lines.truncate(before);
+        }
+        result
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Result {
+        if !self.lines.is_empty() && age(&mut self.waiting, now) >= FRAME_WAIT {
+            self.write_out()?;
+        }
+        let limit = self.options.rotate_seconds.map(|s| SECOND.saturating_mul(s.cast_signed()));
+        let old = limit.is_some_and(|limit| age(&mut self.opened, now) >= limit);
+        if old && self.output.as_ref().is_some_and(|output| output.len() > 0) {
+            self.write_out()?;
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result {
+        self.write_out()?;
+        self.output.as_ref().map_or(Ok(()), Output::sync)
+    }
+}
+
+impl Jsonl {
+    /// Writes the waiting lines, all or none.
+    fn write_out(&mut self) -> Result {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let bytes = match &mut self.compressor {
+            None => &self.lines,
+            Some(compressor) => {
+                self.frame.clear();
+                self.frame.reserve(zstd::zstd_safe::compress_bound(self.lines.len()));
+                compressor.compress_to_buffer(&self.lines, &mut self.frame)?;
+                &self.frame
+            }
+        };
+        let output = match &mut self.output {
+            Some(output) => output,
+            None => {
+                let output = match self.options.is_stdout() {
+                    true => Output::stdout()?,
+                    false => Output::create(&self.options.path, &self.host)?,
+                };
+                self.files.add(1);
+                self.opened = None;
+                self.output.insert(output)
+            }
+        };
+        output.write(bytes)?;
+        self.bytes.add(bytes.len() as u64);
+        self.waiting = None;
+        for buffer in [&mut self.lines, &mut self.frame] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER);
+        }
+        Ok(())
+    }
+
+    fn rotate_if_full(&mut self) -> Result {
+        let limit = self.options.rotate_mib.map(|mib| mib.saturating_mul(1 << 20));
+        let full = |output: &Output| limit.is_some_and(|limit| output.len() >= limit);
+        match self.output.as_ref().is_some_and(full) {
+            true => self.rotate(),
+            false => Ok(()),
+        }
+    }
+
+    fn rotate(&mut self) -> Result {
+        if let Some(output) = self.output.take() {
+            let aside = output.set_aside()?;
+            self.host.debug(format_args!("closed `{}`", aside.display()));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Jsonl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jsonl").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    fn is_stdout(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
+    fn compression(&self) -> Compression {
+        self.compression.unwrap_or_else(|| match self.path.extension() {
+            Some(ending) if ending == "zst" => Compression::Zstd,
+            _ => Compression::None,
+        })
+    }
+
+    fn check(&self) -> Result {
+        let path = &self.path;
+        let shown = path.display();
+        if path.as_os_str().is_empty() {
+            return Err(Error::config("path", "is empty; name a file, or `-` for standard output"));
+        }
+        if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            let file = path.join("records.jsonl");
+            let text =
+                format!("`{shown}` is a directory; name a file, such as `{}`", file.display());
+            return Err(Error::config("path", text));
+        }
+        // The nearest thing above it that exists.
+        if let Some(above) = path.ancestors().skip(1).find(|above| above.exists())
+            && !above.is_dir()
+        {
+            let text = format!("`{}` is a file, so `{shown}` cannot be made", above.display());
+            return Err(Error::config("path", text));
+        }
+        let limits = [("rotate_mib", self.rotate_mib), ("rotate_seconds", self.rotate_seconds)];
+        for (key, limit) in limits {
+            if limit == Some(0) {
+                return Err(Error::config(key, "must be at least 1; leave it out for no limit"));
+            }
+            if limit.is_some() && (self.is_stdout() || !file::is_regular_or_absent(path)) {
+                let text = format!("only a file can be renamed, which `{shown}` is not");
+                return Err(Error::config(key, text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long ago, in nanoseconds, the first tick was that asked; a clock set back starts anew.
+fn age(since: &mut Option<Timestamp>, now: Timestamp) -> i64 {
+    let start = since.filter(|start| *start <= now).unwrap_or(now);
+    *since = Some(start);
+    now.0.saturating_sub(start.0)
+}

@@ -1,0 +1,3 @@
+//! The `parquet` sink as a plugin.
+
+ringmill_sdk::export_plugin!(sink ringmill_parquet::Parquet);

@@ -1,0 +1,3 @@
+//! The `truncate` stage as a plugin.
+
+ringmill_sdk::export_plugin!(address_map ringmill_truncate::Truncate);

@@ -1,0 +1,153 @@
+//! The worker's loop allocates nothing per packet, and what the engine holds does not grow with
+//! the length of a capture.
+
+#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
+
+use ringmill::{
+    Engine, Outcome, config,
+    sdk::{Factory, prelude::*},
+};
+use ringmill_bench::workload::{Limit, Mix, generate};
+
+struct Counting;
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+static HELD: AtomicI64 = AtomicI64::new(0);
+static MOST: AtomicI64 = AtomicI64::new(0);
+
+fn hold(bytes: i64) {
+    let held = HELD.fetch_add(bytes, Relaxed) + bytes;
+    MOST.fetch_max(held, Relaxed);
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Relaxed);
+        hold(signed(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        hold(-signed(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Relaxed);
+        hold(signed(size) - signed(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+options! {
+    /// No options.
+    struct Nothing {}
+}
+
+/// A sink that takes everything and keeps nothing.
+struct Discard;
+
+impl Sink for Discard {
+    const NAME: &'static str = "discard";
+    type Config = Nothing;
+
+    fn new(_: Nothing, _: &Host) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn write(&mut self, _: &RecordBatch) -> Result {
+        Ok(())
+    }
+}
+
+const CONFIG: &str = r#"
+[capture]
+from = "file"
+files = ["-"]
+[[stage]]
+use = "decode"
+[[stage]]
+use = "classify"
+[[stage]]
+use = "http"
+[[stage]]
+use = "user_agent"
+[[stage]]
+use = "crypto_pan"
+key = "ephemeral"
+[[sink]]
+use = "discard"
+"#;
+
+/// Calls of the allocator and the most bytes held, over one run.
+fn cost(capture: &Path) -> (u64, i64, Outcome) {
+    let config = config::parse(Path::new("test"), CONFIG.to_owned()).unwrap();
+    let config = config.with_files(vec![capture.to_string_lossy().into_owned()]);
+    let engine = Engine::with(config, &[Factory::sink::<Discard>()]).unwrap();
+    let (calls, held) = (CALLS.load(Relaxed), HELD.load(Relaxed));
+    MOST.store(held, Relaxed);
+    let outcome = engine.run(|_| ()).unwrap();
+    assert!(outcome.is_good(), "{:?} {}", outcome.failures, outcome.ledger);
+    (CALLS.load(Relaxed) - calls, MOST.load(Relaxed) - held, outcome)
+}
+
+fn capture(directory: &Path, mix: Mix, packets: u64) -> std::path::PathBuf {
+    let path = directory.join(format!("{packets}.pcap"));
+    let mut out = BufWriter::new(File::create(&path).unwrap());
+    generate(mix, Limit::Packets(packets), 1, &mut out).unwrap();
+    out.flush().unwrap();
+    path
+}
+
+// One test, because the counts are the process's.
+#[test]
+fn packets_cost_no_allocation_and_memory_stays_flat() {
+    let directory = tempfile::tempdir().unwrap();
+    let (few, many) = (100_000, 400_000);
+
+    let short = capture(directory.path(), Mix::Min64, few);
+    let long = capture(directory.path(), Mix::Min64, many);
+    cost(&short);
+    let (short_calls, short_bytes, _) = cost(&short);
+    let (long_calls, long_bytes, outcome) = cost(&long);
+    assert_eq!(outcome.ledger.received(), many);
+    println!("without heads: {short_calls} allocations for {few} packets, {long_calls} for {many}");
+    println!("               {short_bytes} bytes at most, and {long_bytes}");
+    // Ticks and the sink's thread may add a handful; packets may not.
+    assert!(long_calls <= short_calls + 100, "{short_calls} and {long_calls} allocations");
+    assert!(long_bytes <= short_bytes + 100_000, "{short_bytes} and {long_bytes} bytes");
+
+    let short = capture(directory.path(), Mix::Heavy, few);
+    let long = capture(directory.path(), Mix::Heavy, many);
+    let (short_calls, short_bytes, outcome) = cost(&short);
+    let short_rows = outcome.ledger.rows;
+    let (long_calls, long_bytes, outcome) = cost(&long);
+    let rows = outcome.ledger.rows - short_rows;
+    let calls = long_calls - short_calls;
+    println!("with heads: {calls} allocations for {rows} more rows");
+    println!("            {short_bytes} bytes at most, and {long_bytes}");
+    assert!(rows > 100_000, "{rows} rows");
+    // Columns are allocated by batch of rows, and a new user agent by user agent.
+    assert!(calls < rows / 5, "{calls} allocations for {rows} rows");
+    // The queue to the sink may be fuller in one run than in another.
+    assert!(long_bytes < 2 * short_bytes.max(64 << 20), "{short_bytes} and {long_bytes} bytes");
+}

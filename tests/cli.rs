@@ -1,0 +1,231 @@
+//! The commands, their exit status and what an operator reads.
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use common::{engine, own_captures, plugins, rows, text, write_config};
+
+/// Standard output, standard error and exit status.
+fn ran(command: &mut Command) -> (String, String, Option<i32>) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn check_shows_the_chain_and_what_sinks_receive() {
+    for config in ["configs/demo.toml", "configs/campus.toml"] {
+        let (out, err, status) = ran(engine().args(["check", "--config", config]));
+        assert_eq!(status, Some(0), "{config}: {err}");
+        for part in [
+            "this config is good",
+            "-> decode\n    -> classify\n    -> http\n    -> user_agent\n    -> crypto_pan",
+            "http_request",
+            "http_response",
+            "IP address (address, anonymized by crypto_pan)",
+            "user_agent_browser_name",
+        ] {
+            assert!(out.contains(part), "{config} lacks {part:?}: {out}");
+        }
+    }
+    assert!(!common::root().join("/var/lib/ringmill").exists(), "a check must write nothing");
+}
+
+#[test]
+fn stages_are_listed_with_their_options() {
+    let (out, _, status) = ran(engine().arg("stages"));
+    assert_eq!(status, Some(0));
+    for name in
+        ["decode", "classify", "http", "user_agent", "crypto_pan", "truncate", "parquet", "jsonl"]
+    {
+        assert!(out.contains(&format!("\n  {name}: ")), "{name} is missing: {out}");
+    }
+    assert!(out.contains("path (path, required)"), "{out}");
+    let (out, ..) = ran(engine().args(["stages", "truncate"]));
+    assert!(out.contains("v4_prefix") && !out.contains("decode"), "{out}");
+}
+
+#[test]
+fn a_plugin_is_described() {
+    let file = plugins().join("libtruncate.so");
+    let (out, err, status) = ran(engine().arg("plugin").arg(&file));
+    assert_eq!(status, Some(0), "{err}");
+    for part in ["is a plugin", "built with ringmill-sdk", "stage truncate:", "v4_prefix", "use = \"truncate\""] {
+        assert!(out.contains(part), "{part:?} is missing: {out}");
+    }
+}
+
+#[test]
+fn usage_errors_have_status_2() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["--config"],
+        &["--config", "nowhere.toml"],
+        &["--nonsense"],
+        &["check"],
+        &["check", "--config", "Cargo.toml"],
+        &["--config", "configs/demo.toml", "--workers", "0"],
+        &["--config", "configs/demo.toml", "--workers", "many"],
+        &["--config", "configs/demo.toml", "--read", "nowhere.pcap"],
+        &["--config", "configs/demo.toml", "--read", "README.md"],
+        &["--config", "configs/campus.toml"],
+    ];
+    for arguments in cases {
+        let (out, err, status) = ran(engine().args(*arguments));
+        assert_eq!(status, Some(2), "{arguments:?}: {err}");
+        assert!(!err.is_empty() && out.is_empty(), "{arguments:?}: {out}");
+        assert!(!err.contains("panicked"), "{arguments:?}: {err}");
+    }
+    let (_, err, _) = ran(engine().args(["--config", "configs/campus.toml"]));
+    assert!(err.contains("--read FILE"), "{err}");
+}
+
+#[test]
+fn help_and_completions_are_printed() {
+    let (out, _, status) = ran(engine().arg("--help"));
+    assert_eq!(status, Some(0));
+    assert!(out.contains("--config <FILE>") && out.contains("check"), "{out}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (out, _, status) = ran(engine().args(["completions", shell]));
+        assert!(status == Some(0) && out.contains("engine"), "{shell}");
+    }
+    let (out, ..) = ran(engine().arg("--version"));
+    assert!(out.starts_with(concat!("engine ", env!("CARGO_PKG_VERSION"), " (")), "{out}");
+}
+
+#[test]
+fn the_main_job_writes_records_and_a_ledger() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = fs::read_to_string(common::root().join("configs/demo.toml")).unwrap();
+    let out = directory.path().join("out");
+    let config = write_config(directory.path(), &demo.replace("\"out", &format!("\"{}", out.display())));
+    // Twice: the second run must neither fail nor touch what the first has written.
+    for round in 1..=2 {
+        let (_, err, status) = ran(engine().arg("--config").arg(&config));
+        assert_eq!(status, Some(0), "round {round}: {err}");
+        assert!(err.contains("the ledger balances"), "{err}");
+        assert!(err.contains("duckdb -c"), "{err}");
+    }
+    let ledger: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(out.join("ledger.json")).unwrap()).unwrap();
+    assert_eq!(ledger["imbalances"], serde_json::json!([]));
+    assert_eq!(ledger["rows"], ledger["sinks"][0]["acknowledged"]);
+    let parquet = fs::read_dir(out.join("http_request")).unwrap().count();
+    assert_eq!(parquet, 2, "one file for each run");
+}
+
+#[test]
+fn standard_output_and_standard_input_are_files_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(
+        directory.path(),
+        "[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
+         [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
+         [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n",
+    );
+    for capture in own_captures() {
+        let file = fs::File::open(&capture).unwrap();
+        let mut command = engine();
+        let (out, err, status) = ran(command.arg("--config").arg(&config).arg("--quiet").stdin(file));
+        assert_eq!(status, Some(0), "{}: {err}", capture.display());
+        assert!(err.is_empty(), "{err}");
+        let expected = capture.with_file_name(format!(
+            "{}.expected.jsonl",
+            capture.file_name().unwrap().to_string_lossy()
+        ));
+        assert_eq!(out.lines().count(), rows(&expected).len(), "{}", capture.display());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> = own_captures();
+    let config = write_config(
+        directory.path(),
+        &format!(
+            "[capture]\nfrom = \"file\"\nfiles = {files:?}\n[[stage]]\nuse = \"decode\"\n\
+             [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nrows = 1\n\
+             [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n"
+        ),
+    );
+    let mut child =
+        engine().arg("--config").arg(&config).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{err}");
+    assert!(err.contains("sink `jsonl`") && !err.contains("panicked"), "{err}");
+}
+
+/// Sends the signal and waits; the engine must not outlive it by much.
+fn signalled(signal: &str) -> (String, Option<i32>, Vec<common::Row>) {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out.jsonl");
+    let config = write_config(
+        directory.path(),
+        &format!(
+            "[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
+             [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
+             [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
+        ),
+    );
+    let mut child = engine()
+        .arg("--config")
+        .arg(&config)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A live pipe that stays open: without the signal the run would never end.
+    let capture = fs::read(common::root().join("tests/captures/curl-keepalive-ipv4.pcap")).unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&capture).unwrap();
+    pipe.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    let sent = Instant::now();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    let status = child.wait().unwrap().code();
+    assert!(sent.elapsed() < Duration::from_secs(5), "it took {:?}", sent.elapsed());
+    drop(pipe);
+    (err, status, rows(&out))
+}
+
+#[test]
+fn signals_end_the_run_with_everything_written() {
+    for signal in ["INT", "TERM"] {
+        let (err, status, rows) = signalled(signal);
+        assert_eq!(status, Some(0), "{signal}: {err}");
+        assert!(err.contains("the ledger balances"), "{signal}: {err}");
+        assert!(err.contains("was stopped before its input ended"), "{signal}: {err}");
+        let requests = rows.iter().filter(|row| text(row, "record") == Some("http_request")).count();
+        assert_eq!(requests, 9, "{signal}: {err}");
+    }
+}
+
+#[test]
+fn a_bar_is_drawn_on_a_terminal_only() {
+    let (_, err, _) = ran(engine().args(["--config", "configs/demo.toml", "--quiet"]));
+    assert!(!err.contains('\r') && !err.contains('\u{1b}'), "{err:?}");
+    // `script` gives the engine a terminal.
+    let binary = env!("CARGO_BIN_EXE_engine");
+    let command = format!("{binary} --config configs/demo.toml");
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).current_dir(common::root());
+    match script.output() {
+        Ok(output) => {
+            let out = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(out.contains('\u{1b}') && out.contains("packets"), "{out:?}");
+        }
+        Err(error) => println!("SKIPPED: no `script` to make a terminal: {error}"),
+    }
+}

@@ -1,0 +1,146 @@
+//! Runs the engine as a user does: the binary, a config in a file, what it writes.
+
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+
+/// A line of JSON, as the `jsonl` sink writes it.
+pub type Row = BTreeMap<String, Value>;
+
+/// The root of the project.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The engine, to be given arguments.
+pub fn engine() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+    command.current_dir(root()).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+/// A key file of 32 fixed bytes, so that runs can be compared.
+pub fn key_file(directory: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = directory.join("test.key");
+    fs::write(&path, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// A config that takes every head in `files` and writes it to `out.jsonl` in `directory` with
+/// the addresses as they were.
+pub fn plain_config(directory: &Path, files: &[&str]) -> PathBuf {
+    let key = key_file(directory);
+    write_config(
+        directory,
+        &format!(
+            "allow_identifiable = true\n[capture]\nfrom = \"file\"\nfiles = {files:?}\n\
+             [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
+             [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n[[stage]]\nuse = \"user_agent\"\n\
+             [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
+            directory.join("out.jsonl")
+        ),
+    )
+}
+
+/// Puts a config into `directory`.
+pub fn write_config(directory: &Path, text: &str) -> PathBuf {
+    let path = directory.join("test.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs a config and takes it that all went well.
+pub fn run(config: &Path, arguments: &[&str]) -> Output {
+    let output = engine().arg("--config").arg(config).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// All rows of a JSON Lines file; none where the file does not exist.
+pub fn rows(path: &Path) -> Vec<Row> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// The heads in one capture, addresses as they were.
+pub fn heads(capture: &Path) -> Vec<Row> {
+    let directory = tempfile::tempdir().unwrap();
+    let config = plain_config(directory.path(), &[capture.to_str().unwrap()]);
+    run(&config, &["--quiet"]);
+    rows(&directory.path().join("out.jsonl"))
+}
+
+/// Text of a field, `None` where it is absent.
+pub fn text<'a>(row: &'a Row, field: &str) -> Option<&'a str> {
+    row.get(field).and_then(Value::as_str)
+}
+
+/// The captures that others made, where this machine has them.
+pub fn shared_captures() -> Option<PathBuf> {
+    let path = root().join("../shared/captures");
+    if path.join("truth.csv").exists() {
+        return Some(path);
+    }
+    println!("SKIPPED: {} is not on this machine", path.display());
+    None
+}
+
+/// The captures of the project.
+pub fn own_captures() -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(root().join("tests/captures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.contains(".pcap") && !name.ends_with(".jsonl")
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Builds the workspace's plugin crates of these names, in the profile of this test, and gives
+/// the folder that the libraries lie in.
+pub fn plugins() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--locked"]).current_dir(root());
+        for name in fs::read_dir(root().join("plugins")).unwrap() {
+            let name = name.unwrap().file_name().to_string_lossy().replace('_', "-");
+            command.args(["-p", &format!("ringmill-{name}-dynamic")]);
+        }
+        command.args(["-p", "ringmill-example-custom-sink"]);
+        command.args(["-p", "ringmill-example-custom-anonymizer"]);
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        assert!(command.status().unwrap().success(), "the plugins do not build");
+        let engine = Path::new(env!("CARGO_BIN_EXE_engine"));
+        engine.parent().unwrap().to_owned()
+    })
+}
+
+/// The Python that has the independent readers, see `tests/readers/requirements.txt`.
+pub fn python(needs: &str) -> Option<String> {
+    let python = std::env::var("RINGMILL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let probe = Command::new(&python).args(["-c", &format!("import {needs}")]).output();
+    if probe.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    println!(
+        "SKIPPED: `{python}` has no {needs}; `pip install -r tests/readers/requirements.txt`, and name that \
+         Python in RINGMILL_PYTHON"
+    );
+    None
+}

@@ -1,0 +1,96 @@
+//! The same records come out for any number of workers, from the same stage linked or loaded.
+
+mod common;
+
+use std::fs;
+
+use common::{engine, own_captures, plugins, shared_captures};
+
+/// Runs a chain over `captures` and gives its lines, sorted.
+fn lines(directory: &std::path::Path, captures: &[String], workers: usize, chain: &str) -> Vec<String> {
+    let out = directory.join(format!("{workers}.jsonl"));
+    let _ = fs::remove_file(&out);
+    let text = format!(
+        "[capture]\nfrom = \"file\"\nfiles = {captures:?}\n{chain}\n\
+         [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
+    );
+    let config = common::write_config(directory, &text);
+    let output =
+        engine().arg("--config").arg(&config).args(["--workers", &workers.to_string()]).output().unwrap();
+    let ledger = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{workers} workers: {ledger}");
+    assert!(ledger.contains("the ledger balances"), "{workers} workers: {ledger}");
+    let text = fs::read_to_string(&out).unwrap_or_default();
+    let mut lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn captures() -> Vec<String> {
+    let mut all: Vec<String> =
+        own_captures().iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    if let Some(shared) = shared_captures() {
+        all.push(format!("{}/*.pcap*", shared.display()));
+    }
+    all
+}
+
+/// The chain of the demo, with keys that do not change; each stage from `plugin`'s folder.
+fn chain(directory: &std::path::Path, folder: Option<&std::path::Path>) -> String {
+    let key = common::key_file(directory);
+    let stages = [
+        ("decode", String::new()),
+        ("classify", String::new()),
+        ("http", format!("key_file = {key:?}\n")),
+        ("user_agent", String::new()),
+        ("crypto_pan", format!("key_file = {key:?}\n")),
+        ("truncate", String::new()),
+    ];
+    let table = |(name, options): &(&str, String)| {
+        let plugin = folder.map(|folder| format!("plugin = {:?}\n", folder.join(format!("lib{name}.so"))));
+        format!("[[stage]]\nuse = {name:?}\n{}{options}", plugin.unwrap_or_default())
+    };
+    stages.iter().map(table).collect()
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let (captures, chain) = (captures(), chain(directory.path(), None));
+    let one = lines(directory.path(), &captures, 1, &chain);
+    assert!(one.len() > 200, "only {} records", one.len());
+    for workers in [2, 4, 7] {
+        let many = lines(directory.path(), &captures, workers, &chain);
+        assert_eq!(one.len(), many.len(), "{workers} workers");
+        let first = one.iter().zip(&many).find(|(a, b)| a != b);
+        assert_eq!(first, None, "{workers} workers");
+    }
+}
+
+#[test]
+fn loaded_stages_give_the_same_bytes_as_linked_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let captures = captures();
+    let linked = lines(directory.path(), &captures, 1, &chain(directory.path(), None));
+    let loaded = lines(directory.path(), &captures, 1, &chain(directory.path(), Some(plugins())));
+    assert_eq!(linked.len(), loaded.len());
+    let first = linked.iter().zip(&loaded).find(|(a, b)| a != b);
+    assert_eq!(first, None);
+}
+
+#[test]
+fn loaded_sinks_write_the_same_bytes_as_linked_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |plugin: &str, name: &str| {
+        let out = directory.path().join(name);
+        let text = format!(
+            "[capture]\nfrom = \"file\"\nfiles = {:?}\n{}\n[[sink]]\n{plugin}use = \"jsonl\"\npath = {out:?}\n",
+            captures(),
+            chain(directory.path(), None)
+        );
+        common::run(&common::write_config(directory.path(), &text), &["--quiet"]);
+        fs::read(out).unwrap()
+    };
+    let plugin = format!("plugin = {:?}\n", plugins().join("libjsonl.so"));
+    assert!(run("", "linked") == run(&plugin, "loaded"), "the files differ");
+}
