@@ -72,7 +72,7 @@ impl Blueprint {
             let stage = maker
                 .build(&plugged.options, &host)
                 .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
-            slots.push(Slot { label, stage, rows_in: 0, rows_out: 0 });
+            slots.push(Slot { label, stage, rows_in: 0, rows_out: 0, rows_failed: 0 });
         }
         Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new() })
     }
@@ -117,11 +117,7 @@ pub struct BuildError {
 impl BuildError {
     /// The error at its place in the config.
     pub fn at(&self, config: &Config) -> ConfigError {
-        config.document.stage_error(
-            &self.plugged.place,
-            self.error.path(),
-            self.error.message(),
-        )
+        config.document.stage_error(&self.plugged.place, self.error.path(), self.error.message())
     }
 }
 
@@ -149,6 +145,7 @@ struct Slot {
     stage: Box<dyn DynStage>,
     rows_in: u64,
     rows_out: u64,
+    rows_failed: u64,
 }
 
 /// What passed one stage.
@@ -160,6 +157,8 @@ pub struct SlotTally {
     pub rows_in: u64,
     /// Rows it emitted.
     pub rows_out: u64,
+    /// Rows that were lost in it: it failed when it was given them.
+    pub rows_failed: u64,
 }
 
 /// The stages of one worker.
@@ -249,6 +248,7 @@ impl Chain {
             stage: slot.label.clone(),
             rows_in: slot.rows_in,
             rows_out: slot.rows_out,
+            rows_failed: slot.rows_failed,
         };
         self.slots.iter().map(row).collect()
     }
@@ -273,8 +273,11 @@ impl Chain {
         for slot in slots.iter_mut().skip(first) {
             std::mem::swap(emitted, passing);
             for records in passing.drain(..) {
-                slot.rows_in += records.num_rows() as u64;
+                let rows = records.num_rows() as u64;
+                slot.rows_in += rows;
                 let result = slot.stage.records(records, &mut Output::new(emitted));
+                // It may be the anonymizer, so they cannot go on without it.
+                slot.rows_failed += if result.is_err() { rows } else { 0 };
                 failure = failure.and(result.map_err(|error| slot.failed(error)));
             }
             slot.rows_out += rows(emitted);

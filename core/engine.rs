@@ -271,7 +271,8 @@ impl Engine {
             });
         }
         for sink in &sinks {
-            failures.extend(sink.error.iter().map(|error| format!("sink `{}`: {error}", sink.sink)));
+            failures
+                .extend(sink.error.iter().map(|error| format!("sink `{}`: {error}", sink.sink)));
         }
         ledger.stopped = self.stop.load(Relaxed);
         ledger.sinks = sinks;

@@ -81,7 +81,11 @@ impl Board {
             if reasons.len() < MOST_REASONS {
                 reasons.push((stage.to_owned(), name.to_owned()));
             } else {
-                tracing::warn!(stage, reason = name, "more than 255 drop reasons; counted as the last");
+                tracing::warn!(
+                    stage,
+                    reason = name,
+                    "more than 255 drop reasons; counted as the last"
+                );
             }
             reasons.len() - 1
         });

@@ -28,5 +28,11 @@ pub use engine::{Engine, Gauge, Outcome, StartError};
 pub use ringmill_sdk as sdk;
 
 /// Version, git revision and compiler of this engine.
-pub const VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (", env!("RINGMILL_REVISION"), ", ", env!("RINGMILL_RUSTC"), ")");
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("RINGMILL_REVISION"),
+    ", ",
+    env!("RINGMILL_RUSTC"),
+    ")"
+);

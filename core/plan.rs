@@ -42,11 +42,7 @@ impl Plan {
     ///
     /// # Errors
     /// With the place in the config.
-    pub fn new(
-        config: &Config,
-        linked: &[Factory],
-        run: &Arc<Run>,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, linked: &[Factory], run: &Arc<Run>) -> Result<Self, ConfigError> {
         let blueprint = Blueprint::new(config, linked)?;
         let board = Arc::new(Board::default());
         let built = blueprint.build_chain(run, &board, None);
@@ -57,9 +53,11 @@ impl Plan {
                 chain.push(Some(at), RecordBatch::new_empty(schema), &mut collected)
             })
         });
-        pushed.map_err(|failure| ConfigError::of_arguments(format!(
-            "an empty table could not be pushed through the chain: {failure}"
-        )))?;
+        pushed.map_err(|failure| {
+            ConfigError::of_arguments(format!(
+                "an empty table could not be pushed through the chain: {failure}"
+            ))
+        })?;
         for index in 0..config.sinks.len() {
             blueprint.build_sink(index, run, &board).map_err(|failed| failed.at(config))?;
         }

@@ -17,7 +17,7 @@ pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_decode::Decode>(),
     Factory::stage::<ringmill_classify::Classify>(),
     Factory::stage::<ringmill_http::Http>(),
-    // Factory::stage::<ringmill_user_agent::UserAgent>(),
+    Factory::stage::<ringmill_user_agent::UserAgent>(),
     Factory::address_map::<ringmill_crypto_pan::CryptoPan>(),
     Factory::address_map::<ringmill_truncate::Truncate>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
@@ -87,9 +87,9 @@ impl Registry {
         let makers: Vec<Maker> = match &plugged.plugin {
             None => self.linked.iter().copied().map(Maker::Static).collect(),
             Some(path) => {
-                let loaded = self
-                    .load(path)
-                    .map_err(|error| document.at_key(&plugged.place, "plugin", &error.to_string()))?;
+                let loaded = self.load(path).map_err(|error| {
+                    document.at_key(&plugged.place, "plugin", &error.to_string())
+                })?;
                 loaded.iter().copied().map(Maker::Loaded).collect()
             }
         };

@@ -41,10 +41,12 @@ impl Worker<'_> {
             let mut batch = spare.recycle();
             let filled = self.source.fill(&mut batch);
             self.tally.received(&batch);
-            let passed = self.chain.packets(&mut batch, self.outlet);
+            if let Err(failure) = self.chain.packets(&mut batch, self.outlet) {
+                self.tally.failed(&batch, &failure.stage);
+                return Err(failure);
+            }
             self.tally.verdicts(&batch);
             spare = batch.recycle();
-            passed?;
             if clock.second_passed() {
                 self.chain.tick(self.now(), self.outlet)?;
             }

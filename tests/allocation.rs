@@ -1,6 +1,7 @@
 //! The worker's loop allocates nothing per packet, and what the engine holds does not grow with
 //! the length of a capture.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 #![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 use std::{

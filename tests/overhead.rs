@@ -1,5 +1,7 @@
 //! What loading costs: the same six stages, linked and loaded, side by side.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
+
 mod common;
 
 use std::{
@@ -121,4 +123,3 @@ fn six_loaded_stages_cost_at_most_2_percent_more_than_linked_ones() {
     }
     panic!("six loaded stages cost {ratio:.4} times what linked ones do");
 }
-

@@ -1,5 +1,7 @@
 //! The Parquet files, read by programs that know nothing of us; and what a crash leaves.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
+
 mod common;
 
 use std::{
@@ -61,7 +63,8 @@ fn the_suggested_query_works() {
     assert_eq!(words[..2], ["duckdb", "-c"], "{line}");
     let code = "import duckdb, sys; print(duckdb.sql(sys.argv[1]))";
     let output = Command::new(python).args(["-c", code, &words[2]]).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.contains("host"), "{out}{err}");
 }
 
@@ -76,8 +79,13 @@ fn a_killed_engine_leaves_only_readable_files() {
     let config = config(directory.path(), &[capture], "rotate_rows = 4096");
     let (mut killed, mut files) = (0, 0);
     for round in 0..8_u64 {
-        let mut child =
-            engine().arg("--config").arg(&config).arg("--quiet").stderr(Stdio::null()).spawn().unwrap();
+        let mut child = engine()
+            .arg("--config")
+            .arg(&config)
+            .arg("--quiet")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(150 + 130 * round));
         // SIGKILL.
         child.kill().unwrap();
@@ -96,7 +104,8 @@ fn a_killed_engine_leaves_only_readable_files() {
 }
 
 fn walk(directory: &Path) -> Box<dyn Iterator<Item = String>> {
-    let entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries: Vec<_> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     Box::new(entries.into_iter().flat_map(|path| match path.is_dir() {
         true => walk(&path),
         false => Box::new(std::iter::once(path.to_string_lossy().into_owned())),

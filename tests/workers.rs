@@ -1,5 +1,7 @@
 //! The same records come out for any number of workers, from the same stage linked or loaded.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
+
 mod common;
 
 use std::fs;
@@ -7,7 +9,12 @@ use std::fs;
 use common::{engine, own_captures, plugins, shared_captures};
 
 /// Runs a chain over `captures` and gives its lines, sorted.
-fn lines(directory: &std::path::Path, captures: &[String], workers: usize, chain: &str) -> Vec<String> {
+fn lines(
+    directory: &std::path::Path,
+    captures: &[String],
+    workers: usize,
+    chain: &str,
+) -> Vec<String> {
     let out = directory.join(format!("{workers}.jsonl"));
     let _ = fs::remove_file(&out);
     let text = format!(
@@ -15,8 +22,12 @@ fn lines(directory: &std::path::Path, captures: &[String], workers: usize, chain
          [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
     );
     let config = common::write_config(directory, &text);
-    let output =
-        engine().arg("--config").arg(&config).args(["--workers", &workers.to_string()]).output().unwrap();
+    let output = engine()
+        .arg("--config")
+        .arg(&config)
+        .args(["--workers", &workers.to_string()])
+        .output()
+        .unwrap();
     let ledger = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{workers} workers: {ledger}");
     assert!(ledger.contains("the ledger balances"), "{workers} workers: {ledger}");
@@ -47,7 +58,8 @@ fn chain(directory: &std::path::Path, folder: Option<&std::path::Path>) -> Strin
         ("truncate", String::new()),
     ];
     let table = |(name, options): &(&str, String)| {
-        let plugin = folder.map(|folder| format!("plugin = {:?}\n", folder.join(format!("lib{name}.so"))));
+        let plugin =
+            folder.map(|folder| format!("plugin = {:?}\n", folder.join(format!("lib{name}.so"))));
         format!("[[stage]]\nuse = {name:?}\n{}{options}", plugin.unwrap_or_default())
     };
     stages.iter().map(table).collect()

@@ -6,10 +6,7 @@
 //! and pipes come as blocks that all workers share.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -105,7 +102,11 @@ impl Files {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(shelf[at], Shelf::Closed) {
             let opened = Shelf::open(&self.inputs[at], self.workers);
-            shelf[at] = opened.unwrap_or_else(|error| Shelf::Failed(error.to_string()));
+            shelf[at] = opened.unwrap_or_else(|error| {
+                // The report names the input; the sentence need not do it again.
+                let (name, text) = (format!("{}: ", self.inputs[at]), error.to_string());
+                Shelf::Failed(text.strip_prefix(&name).unwrap_or(&text).to_owned())
+            });
         }
         let bytes = match &mut shelf[at] {
             Shelf::Mapped(map, progress) => Bytes::Mapped(Arc::clone(map), Arc::clone(progress)),
@@ -134,8 +135,9 @@ impl Files {
             if let Shelf::Streaming { stream, .. } = std::mem::replace(place, Shelf::Closed) {
                 stream.stopper().store(true, Relaxed);
                 if let Some(tail) = stream.end().tail {
-                    input.failed |= !matches!(tail.reason, Reason::Cut | Reason::Stopped);
-                    input.complete &= !matches!(tail.reason, Reason::Stopped);
+                    let cut = matches!(tail.reason, Reason::Cut | Reason::PackingCut(_));
+                    input.failed |= !cut && tail.reason != Reason::Stopped;
+                    input.complete &= tail.reason != Reason::Stopped;
                     input.tail_bytes = tail.bytes;
                     input.tail = Some(tail.to_string());
                 }
@@ -194,7 +196,9 @@ impl Bytes {
     fn chunk(&self) -> &[u8] {
         match self {
             Self::Mapped(map, _) => map,
-            Self::Stream { block, .. } => block.as_ref().map(|block| block.bytes()).unwrap_or_default(),
+            Self::Stream { block, .. } => {
+                block.as_ref().map(|block| block.bytes()).unwrap_or_default()
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ pub enum InputError {
         reason: &'static str,
     },
     /// A pattern without files.
-    #[error("no file matches `{pattern}` in `{}`", base.display())]
+    #[error("no file matches `{pattern}` in {}", place(base))]
     NoMatch {
         /// As the user wrote it.
         pattern: String,
@@ -120,6 +120,14 @@ pub enum InputError {
     },
 }
 
+/// Where relative names begin, in words.
+fn place(base: &Path) -> String {
+    match base.as_os_str().is_empty() {
+        true => "the current directory".to_owned(),
+        false => format!("`{}`", base.display()),
+    }
+}
+
 impl InputError {
     fn io(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
@@ -150,6 +158,9 @@ pub enum Reason {
     /// The compressed file is cut or damaged.
     #[error("it cannot be decompressed any further ({0}); compress or copy it again")]
     Packing(String),
+    /// The compressed file ends too early.
+    #[error("{0}: it was cut off; the packets before that were all read")]
+    PackingCut(&'static str),
     /// The engine is stopping, or no worker wants more.
     #[error("reading was stopped")]
     Stopped,

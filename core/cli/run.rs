@@ -1,6 +1,6 @@
 //! `engine --config F` and `engine check --config F`.
 
-use std::{fs, path::Path, sync::atomic::AtomicBool, sync::Arc};
+use std::{fs, path::Path, sync::Arc, sync::atomic::AtomicBool};
 
 use ringmill::{
     Engine, Outcome, StartError,
@@ -11,9 +11,7 @@ use signal_hook::{
     flag,
 };
 
-use super::{
-    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress,
-};
+use super::{BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress};
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
     match load(arguments).map_err(StartError::from).and_then(Engine::new) {

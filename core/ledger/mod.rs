@@ -38,12 +38,14 @@ pub struct Tally {
     /// On a cache line of the worker's own; written by plain stores, once a batch.
     live: Arc<CachePadded<Live>>,
     verdicts: Box<[u64; 256]>,
+    /// The stage that failed, and the packets that were in the chain then.
+    failed: Option<(String, u64)>,
 }
 
 impl Tally {
     /// Counts into `live`.
     pub fn new(live: Arc<CachePadded<Live>>) -> Self {
-        Self { live, verdicts: Box::new([0; 256]) }
+        Self { live, verdicts: Box::new([0; 256]), failed: None }
     }
 
     /// Counts a batch that the source gave.
@@ -65,6 +67,15 @@ impl Tally {
         }
     }
 
+    /// Counts a batch in which a stage failed: what was not dropped before did not pass.
+    #[cold]
+    pub(crate) fn failed(&mut self, batch: &Batch<'_>, stage: &str) {
+        let passed = self.verdicts[0];
+        self.verdicts(batch);
+        self.failed = Some((stage.to_owned(), self.verdicts[0] - passed));
+        self.verdicts[0] = passed;
+    }
+
     /// The time of the newest packet.
     pub(crate) fn last_packet(&self) -> Timestamp {
         Timestamp(self.live.last.load(Relaxed))
@@ -78,6 +89,9 @@ impl Tally {
                 *dropped.entry(stage.clone()).or_default().entry(reason.clone()).or_default() +=
                     count;
             }
+        }
+        if let Some((stage, count)) = self.failed.as_ref().filter(|(_, count)| *count > 0) {
+            dropped.entry(stage.clone()).or_default().insert("stage_failed".to_owned(), *count);
         }
         WorkerTally {
             received: self.live.packets.load(Relaxed),
@@ -113,6 +127,8 @@ pub struct StageTally {
     pub rows_in: u64,
     /// Rows it emitted.
     pub rows_out: u64,
+    /// Rows that were lost in it: it failed when it was given them.
+    pub rows_failed: u64,
     /// Its own counters.
     pub counters: Vec<(String, u64)>,
 }
@@ -212,6 +228,7 @@ fn merge(slots: Vec<Vec<SlotTally>>, counters: &[Counters]) -> Vec<StageTally> {
         };
         stage.rows_in += slot.rows_in;
         stage.rows_out += slot.rows_out;
+        stage.rows_failed += slot.rows_failed;
     }
     for (label, name, value) in counters.iter().flatten() {
         let Some(stage) = stages.iter_mut().find(|stage| stage.stage == *label) else { continue };

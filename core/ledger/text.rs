@@ -44,7 +44,12 @@ impl Ledger {
     fn inputs(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "input")?;
         for input in &self.inputs {
-            write!(f, "  {:<38} {:>12}", input.name.trim_matches('`'), count(input.packets, "packet"))?;
+            write!(
+                f,
+                "  {:<38} {:>12}",
+                input.name.trim_matches('`'),
+                count(input.packets, "packet")
+            )?;
             if !input.unreadable.is_empty() {
                 let reasons = input.unreadable.iter().map(|(&name, &n)| (name, n));
                 write!(f, ", not readable: {}", list(reasons))?;
@@ -86,7 +91,12 @@ impl Ledger {
             match (stage.rows_in, stage.rows_out) {
                 (0, 0) => {}
                 (0, out) => facts.push(format!("emitted {}", count(out, "row"))),
-                (rows_in, out) => facts.push(format!("{} in, {} out", count(rows_in, "row"), Grouped(out))),
+                (rows_in, out) => {
+                    facts.push(format!("{} in, {} out", count(rows_in, "row"), Grouped(out)))
+                }
+            }
+            if stage.rows_failed > 0 {
+                facts.push(format!("lost {}: stage_failed", count(stage.rows_failed, "row")));
             }
             let counters = stage.counters.iter().filter(|(_, n)| *n > 0);
             let counters = list(counters.map(|(name, n)| (name.as_str(), *n)));
@@ -117,7 +127,11 @@ impl Ledger {
         writeln!(f, "balance")?;
         let (received, passed) = (Grouped(self.received()), Grouped(self.passed()));
         let dropped: u64 = self.dropped().values().flat_map(|reasons| reasons.values()).sum();
-        writeln!(f, "  packets        {received} received = {passed} passed + {} dropped", Grouped(dropped))?;
+        writeln!(
+            f,
+            "  packets        {received} received = {passed} passed + {} dropped",
+            Grouped(dropped)
+        )?;
         for sink in &self.sinks {
             writeln!(
                 f,

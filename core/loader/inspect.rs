@@ -54,8 +54,13 @@ fn bytes_of_plugin(bytes: &[u8]) -> Result<Facts, String> {
                 .to_owned());
         }
     }
+    // EI_DATA of the System V ABI, chapter 4.
+    if bytes.get(5) != Some(if cfg!(target_endian = "little") { &1 } else { &2 }) {
+        return Err("it was built for a machine of the other byte order".to_owned());
+    }
     let damaged =
         |what: &str| format!("it is damaged or was cut off ({what}); build or copy it again");
+    // This also fails where the section table, which linkers write last, is not all there.
     let elf = File::parse(bytes).map_err(|error| damaged(&error.to_string()))?;
     let (theirs, ours) = (elf.architecture(), this_machine());
     if theirs != ours {
@@ -66,10 +71,6 @@ fn bytes_of_plugin(bytes: &[u8]) -> Result<Facts, String> {
         if start.checked_add(len).is_none_or(|end| end > bytes.len() as u64) {
             return Err(damaged("it ends inside a segment"));
         }
-    }
-    let table_end = section_table_end(bytes);
-    if table_end.is_none_or(|end| end > bytes.len() as u64) {
-        return Err(damaged("it ends before its section table"));
     }
     if elf.kind() != ObjectKind::Dynamic || is_program(&elf) {
         let what = match elf.kind() {
@@ -93,7 +94,7 @@ fn bytes_of_plugin(bytes: &[u8]) -> Result<Facts, String> {
     let read = elf
         .segments()
         .find_map(|segment| segment.data_range(info.address(), length).ok().flatten());
-    let info = read.and_then(Info::read).ok_or_else(|| {
+    let info = read.and_then(Info::read).filter(is_printable).ok_or_else(|| {
         format!(
             "what it says of itself cannot be read; rebuild it with ringmill-sdk {}",
             env!("CARGO_PKG_VERSION")
@@ -102,20 +103,18 @@ fn bytes_of_plugin(bytes: &[u8]) -> Result<Facts, String> {
     check(&info)
 }
 
+/// What is shown to an operator must not move their cursor.
+fn is_printable(info: &Info) -> bool {
+    let texts = [info.sdk(), info.rustc()];
+    texts.iter().all(|text| text.bytes().all(|byte| matches!(byte, b' '..=b'~')))
+}
+
 /// Whether the file is an executable in spite of its type: linkers make them position
 /// independent, and mark them only here.
 fn is_program(elf: &File<'_>) -> bool {
     let File::Elf64(elf) = elf else { return false };
     let Ok(table) = elf.elf_dynamic_table() else { return false };
     table.iter().any(|entry| entry.tag == DT_FLAGS_1 && entry.val & DF_1_PIE.0 != 0)
-}
-
-/// Where the section table ends: the last thing in a file that a linker wrote.
-fn section_table_end(bytes: &[u8]) -> Option<u64> {
-    let start = u64::from_le_bytes(*bytes.get(0x28..)?.first_chunk()?);
-    let size = u16::from_le_bytes(*bytes.get(0x3a..)?.first_chunk()?);
-    let count = u16::from_le_bytes(*bytes.get(0x3c..)?.first_chunk()?);
-    start.checked_add(u64::from(size) * u64::from(count))
 }
 
 fn check(info: &Info) -> Result<Facts, String> {

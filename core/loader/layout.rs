@@ -57,7 +57,7 @@ fn describe(way: &[Step], error: &AbiInstabilityError) -> String {
 enum Step {
     /// A field, a parameter or a result of this name.
     Type(&'static str, Pair<&'static TypeLayout>),
-    Call(Pair<TLFunction>),
+    Call(Box<Pair<TLFunction>>),
     /// `abi_stable` compares like with like.
     Mixed,
 }
@@ -69,7 +69,7 @@ impl Step {
                 Self::Type(ours.name(), (ours.layout(), theirs.layout()))
             }
             (TLFieldOrFunction::Function(ours), TLFieldOrFunction::Function(theirs)) => {
-                Self::Call((ours, theirs))
+                Self::Call(Box::new((ours, theirs)))
             }
             _ => Self::Mixed,
         }

@@ -17,6 +17,7 @@ mod inspect;
 mod layout;
 
 use std::{
+    error::Error as _,
     mem,
     path::{Path, PathBuf},
 };
@@ -63,7 +64,7 @@ pub fn load(path: &Path) -> Result<Plugin, LoadError> {
     // with our SDK for this machine, which has none of its own; what an author adds is trusted
     // as any code in the process is.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }
-        .map_err(|error| failed(linker_says(&error.to_string(), &path)))?;
+        .map_err(|error| failed(linker_says(&error, &path)))?;
     // SAFETY: the SDK's macro gives this symbol this type, and the magic in its first bytes is
     // checked by `upgrade` before anything else is believed.
     let header = unsafe { library.get::<AbiHeaderRef>(ROOT_SYMBOL.as_bytes()) }
@@ -102,7 +103,9 @@ fn check_names(stages: &[Loaded]) -> Result<(), String> {
 }
 
 /// The dynamic linker's message without the path, which we say ourselves.
-fn linker_says(message: &str, path: &Path) -> String {
+fn linker_says(error: &libloading::Error, path: &Path) -> String {
+    // `libloading` says which function failed, and its source why.
+    let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     let message = message.replace(&format!("{}: ", path.display()), "");
     if message.contains("static TLS block") {
         return format!(

@@ -18,7 +18,8 @@ impl AddressMap for Site {
 
     fn new(options: Options, _: &Host) -> Result<Self> {
         let bits = options.bits.into();
-        let shift = 128_u32.checked_sub(bits).ok_or(Error::config("bits", "must be at most 128"))?;
+        let shift =
+            128_u32.checked_sub(bits).ok_or(Error::config("bits", "must be at most 128"))?;
         Ok(Self(u128::MAX.checked_shl(shift).unwrap_or(0)))
     }
 

@@ -29,7 +29,11 @@ impl Sink for Hosts {
 
     fn write(&mut self, records: &RecordBatch) -> Result {
         let hosts = records.column_by_name("host").and_then(|column| column.as_string_opt::<i32>());
-        hosts.into_iter().flatten().flatten().for_each(|host| *self.requests.entry(host.into()).or_default() += 1);
+        hosts
+            .into_iter()
+            .flatten()
+            .flatten()
+            .for_each(|host| *self.requests.entry(host.into()).or_default() += 1);
         Ok(())
     }
 

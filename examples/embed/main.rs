@@ -5,13 +5,11 @@
 
 use std::{collections::BTreeMap, env, error::Error, path::Path};
 
-use ringmill::{
-    Engine, config,
-    sdk::{
-        Factory,
-        arrow_array::{cast::AsArray, types::UInt16Type},
-        prelude::{Host, RecordBatch, Result, Sink, options},
-    },
+use ringmill::{Engine, config};
+use ringmill_sdk::{
+    Factory,
+    arrow_array::{cast::AsArray, types::UInt16Type},
+    prelude::{Host, RecordBatch, Result, Sink, options},
 };
 
 const CONFIG: &str = r#"

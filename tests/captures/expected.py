@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the ground truth of the captures in this directory.
 
-    expected.py FILE...     writes FILE.expected.jsonl
-    expected.py --check     says which FILE.expected.jsonl are out of date; exit 1 if any
+    expected.py FILE...     writes expected/FILE.jsonl
+    expected.py --check     says which expected/FILE.jsonl are out of date; exit 1 if any
     expected.py --readme    puts the counts into the table of README.md
 
 One line per TCP packet whose payload begins with a head: one of nine methods and a space,
@@ -199,7 +199,7 @@ def captures():
 
 
 def expected(path):
-    return path.with_name(path.name + ".expected.jsonl")
+    return path.resolve().parent / "expected" / (path.name + ".jsonl")
 
 
 def as_text(lines):
@@ -210,7 +210,7 @@ def check():
     stale = [p.name for p in captures()
              if not expected(p).exists() or expected(p).read_text() != as_text(truth(p)[1])]
     for name in stale:
-        print(f"{name}: its expected.jsonl is out of date", file=sys.stderr)
+        print(f"{name}: its truth is out of date", file=sys.stderr)
     return 1 if stale else 0
 
 

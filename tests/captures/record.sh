@@ -509,7 +509,8 @@ for file in *; do
     fi
 done
 
-rm -f "$out"/*.pcap "$out"/*.pcapng "$out"/*.pcap.gz "$out"/*.pcap.zst "$out"/*.expected.jsonl
+mkdir -p "$out/expected"
+rm -f "$out"/*.pcap "$out"/*.pcapng "$out"/*.pcap.gz "$out"/*.pcap.zst "$out"/expected/*.jsonl
 cp ./* "$out/"
 cd "$out"
 for file in *.pcap *.pcapng *.pcap.gz *.pcap.zst; do
@@ -517,7 +518,7 @@ for file in *.pcap *.pcapng *.pcap.gz *.pcap.zst; do
     # tshark counts the same packets from the bare bytes.
     theirs=$(tshark -r "$file" -Y tcp.payload -T fields -e tcp.payload 2>"$work/run/tshark.log" |
         grep -cE '^(474554|504f5354|505554|44454c455445|5041544348|48454144|4f5054494f4e53|434f4e4e454354|5452414345)20|^485454502f312e' || true)
-    ours=$(wc -l <"$file.expected.jsonl")
+    ours=$(wc -l <"expected/$file.jsonl")
     if ((theirs != ours)); then
         echo "$file: expected.py sees $ours heads, tshark $theirs." >&2
         exit 1

@@ -1,10 +1,16 @@
 //! Runs the engine as a user does: the binary, a config in a file, what it writes.
 
-#![allow(dead_code, reason = "every test file uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses a part of this"
+)]
 
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
@@ -85,13 +91,19 @@ pub fn text<'a>(row: &'a Row, field: &str) -> Option<&'a str> {
     row.get(field).and_then(Value::as_str)
 }
 
+/// Says that something was not tested, and why. Not by `println!`, which a test runner keeps
+/// to itself when the test passes.
+pub fn skipped(why: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
 /// The captures that others made, where this machine has them.
 pub fn shared_captures() -> Option<PathBuf> {
     let path = root().join("../shared/captures");
     if path.join("truth.csv").exists() {
         return Some(path);
     }
-    println!("SKIPPED: {} is not on this machine", path.display());
+    skipped(format_args!("{} is not on this machine", path.display()));
     None
 }
 
@@ -100,13 +112,16 @@ pub fn own_captures() -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(root().join("tests/captures"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            name.contains(".pcap") && !name.ends_with(".jsonl")
-        })
+        .filter(|path| path.file_name().unwrap().to_string_lossy().contains(".pcap"))
         .collect();
     paths.sort();
     paths
+}
+
+/// What an independent reader found in one of them.
+pub fn expected(capture: &Path) -> PathBuf {
+    let name = capture.file_name().unwrap().to_string_lossy();
+    capture.with_file_name("expected").join(format!("{name}.jsonl"))
 }
 
 /// Builds the workspace's plugin crates of these names, in the profile of this test, and gives
@@ -138,9 +153,9 @@ pub fn python(needs: &str) -> Option<String> {
     if probe.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    println!(
-        "SKIPPED: `{python}` has no {needs}; `pip install -r tests/readers/requirements.txt`, and name that \
-         Python in RINGMILL_PYTHON"
-    );
+    skipped(format_args!(
+        "`{python}` has no {needs}; `pip install -r tests/readers/requirements.txt`, and name \
+         that Python in RINGMILL_PYTHON"
+    ));
     None
 }

@@ -1,55 +1,97 @@
 //! Runs the engine as an operator does, and lets nothing hang.
 
 use std::{
-    io::{Read as _, Seek as _},
-    process::{Command, Stdio},
+    fs,
+    io::Write as _,
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use tempfile::NamedTempFile;
+
 /// How a child process ended.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// `None` where a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// What it printed.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// What it complained of.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
-/// The engine, with nothing of our own environment that changes what it logs.
-pub fn engine() -> Command {
+/// A child process; dropped, it is ended.
+pub(crate) struct Running {
+    child: Child,
+    stdout: NamedTempFile,
+    stderr: NamedTempFile,
+    deadline: Instant,
+}
+
+/// The engine, with nothing of our own environment that changes what it logs, or where
+/// cargo lets the dynamic linker look.
+pub(crate) fn engine() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
-    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
+    for variable in ["RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"] {
+        command.env_remove(variable);
+    }
     command
 }
 
-/// Runs to the end, or for a minute at most.
-pub fn run(command: &mut Command) -> Ran {
+/// Runs to the end, with nothing to read.
+pub(crate) fn run(command: &mut Command) -> Ran {
+    start(command).end_with(&[])
+}
+
+/// Starts a process that has a minute to end.
+pub(crate) fn start(command: &mut Command) -> Running {
     // Files and not pipes: a full pipe would be another way to hang.
-    let mut stdout = tempfile::tempfile().unwrap();
-    let mut stderr = tempfile::tempfile().unwrap();
-    command.stdin(Stdio::null());
-    command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let end = Instant::now() + Duration::from_secs(60);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
+    let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+    // Opened once more, because what the child writes and we read has two positions.
+    command.stdin(Stdio::piped()).stdout(stdout.reopen().unwrap()).stderr(stderr.reopen().unwrap());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Running { child, stdout, stderr, deadline: Instant::now() + Duration::from_secs(60) }
+}
+
+impl Running {
+    /// Waits until it has complained of this.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !read(&self.stderr).contains(text) {
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended without `{text}`");
+            self.nap(text);
         }
-        if Instant::now() > end {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{command:?} hangs");
-        }
-        thread::sleep(Duration::from_millis(3));
-    };
-    let mut texts = [String::new(), String::new()];
-    for (file, text) in [&mut stdout, &mut stderr].into_iter().zip(&mut texts) {
-        file.rewind().unwrap();
-        file.read_to_string(text).unwrap();
     }
-    let [stdout, stderr] = texts;
-    Ran { code: status.code(), stdout, stderr }
+
+    /// Gives it all that it has to read and waits for its end.
+    pub(crate) fn end_with(mut self, input: &[u8]) -> Ran {
+        // A process that reads nothing may be gone by now.
+        let _ = self.child.stdin.take().unwrap().write_all(input);
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => self.nap("its end"),
+            }
+        };
+        let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
+        Ran { code: status.code(), stdout, stderr }
+    }
+
+    fn nap(&self, what: &str) {
+        let said = || (read(&self.stdout), read(&self.stderr));
+        assert!(Instant::now() < self.deadline, "it hangs before {what}: {:?}", said());
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Most have ended and been waited for, which is no error here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(file: &NamedTempFile) -> String {
+    String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()
 }

@@ -11,10 +11,6 @@ const unsigned char RINGMILL_PLUGIN_INFO[] = {INFO};
 unsigned char RINGMILL_PLUGIN_INFO[256];
 #endif
 
-#ifdef WITH_INFO_SHORT
-const unsigned char RINGMILL_PLUGIN_INFO[] __attribute__((section(".info"))) = "RINGMILL";
-#endif
-
 #ifdef WITH_ROOT
 /* Room enough for a header of `abi_stable`, and none in it. */
 unsigned char RINGMILL_PLUGIN_ROOT[1024];
@@ -31,9 +27,9 @@ __thread char reserve[1 << 20] __attribute__((tls_model("initial-exec")));
 char *first(void) { return reserve; }
 #endif
 
-/* Runs when the library is opened; an engine that only looks never prints this. */
+/* Runs when the library is opened, which one without a root must not be. */
 __attribute__((constructor)) static void init(void) {
-#ifndef WITH_INFO
+#ifndef WITH_ROOT
     fputs("the code of this library has run\n", stderr);
 #endif
 }

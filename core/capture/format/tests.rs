@@ -2,6 +2,7 @@
 //! panics, wrong files are named, and other people's captures count as tshark counts them.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use super::samples::good_files;
@@ -138,7 +139,8 @@ fn wrong_files_are_named() {
 fn captures_of_others_have_as_many_packets_as_tshark_finds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures");
     let Ok(truth) = fs::read_to_string(folder.join("truth.csv")) else {
-        eprintln!("SKIPPED: {} is not here", folder.join("truth.csv").display());
+        // Not by a macro: the test runner keeps what those print.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not here", folder.display());
         return;
     };
     let mut seen = 0;

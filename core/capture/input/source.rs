@@ -243,10 +243,10 @@ impl Unpacked {
             Self::Zstd(decoder) => (decoder.read(&mut into[..most]), Some("zstd")),
         };
         got.map_err(|error| match name {
-            Some(name) if error.raw_os_error().is_none() => Reason::Packing(match error.kind() {
-                ErrorKind::UnexpectedEof => format!("{name}: it was cut off"),
-                _ => format!("{name}: {error}"),
-            }),
+            Some(name) if error.raw_os_error().is_none() => match error.kind() {
+                ErrorKind::UnexpectedEof => Reason::PackingCut(name),
+                _ => Reason::Packing(format!("{name}: {error}")),
+            },
             _ => Reason::read(&error),
         })
     }

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::config`] with the path of the key.
 pub fn parse<C: DeserializeOwned>(text: &str) -> Result<C> {
-    let table = toml::Deserializer::parse(text).map_err(|error| Error::config("", error.message()))?;
+    let table =
+        toml::Deserializer::parse(text).map_err(|error| Error::config("", error.message()))?;
     serde_path_to_error::deserialize(table).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { "" } else { path.as_str() };

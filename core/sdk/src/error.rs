@@ -78,7 +78,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, self.path.as_str()) {
-            (ErrorKind::Config, path) if !path.is_empty() => write!(f, "`{path}`: {}", self.message),
+            (ErrorKind::Config, path) if !path.is_empty() => {
+                write!(f, "`{path}`: {}", self.message)
+            }
             _ => f.write_str(&self.message),
         }
     }

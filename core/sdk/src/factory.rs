@@ -125,6 +125,12 @@ impl<S: Stage> Guard<S> {
     }
 }
 
+impl<S: Stage> Drop for Guard<S> {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
 impl<S: Stage> DynStage for Guard<S> {
     fn schemas(&mut self) -> Result<Vec<SchemaRef>> {
         self.call("schemas()", |stage| Ok(stage.schemas()))

@@ -28,6 +28,7 @@ mod config;
 mod error;
 mod factory;
 mod host;
+pub mod key;
 mod options;
 mod packet;
 mod panics;

@@ -47,17 +47,8 @@ impl Class {
     pub const OTHER: Self = Self(8);
 
     /// The names, in the order of the numbers.
-    pub const NAMES: [&'static str; 9] = [
-        "unknown",
-        "none",
-        "http_request",
-        "http_response",
-        "tls",
-        "dns",
-        "quic",
-        "ssh",
-        "other",
-    ];
+    pub const NAMES: [&'static str; 9] =
+        ["unknown", "none", "http_request", "http_response", "tls", "dns", "quic", "ssh", "other"];
 }
 
 /// Why a packet was dropped: a number that [`Host::reason`](crate::Host::reason) gave out.

@@ -16,14 +16,17 @@
 
 use std::path::PathBuf;
 
-use ringmill_sdk::{OptionValue, prelude::*, serde};
+use ringmill_sdk::{
+    OptionValue,
+    key::{self, Key},
+    prelude::*,
+    serde,
+};
 
-mod key;
 mod pan;
 #[cfg(test)]
 mod tests;
 
-use key::Key;
 use pan::Pan;
 
 options! {

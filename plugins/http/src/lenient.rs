@@ -102,9 +102,11 @@ fn request_line<'a>(line: &Line<'a>) -> Start<'a> {
         return Start { method: text, ..Start::default() };
     };
     const VERSION: &[u8] = b" HTTP/";
-    // The space after the method counts, so that a target may be missing.
+    // The space after the method counts, so that a target may be empty. Of two words the second
+    // is the target, whatever it looks like (RFC 1945, section 5.1: Simple-Request).
     let rest_with_space = &text[method.len()..];
     let at = rest_with_space.windows(VERSION.len()).rposition(|window| window == VERSION);
+    let at = at.filter(|&at| at > 0);
     let (target, version) = match at {
         Some(at) => {
             let (target, version) = rest_with_space.split_at(at);
@@ -174,5 +176,19 @@ fn split(bytes: &[u8], at: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
 
 /// RFC 9110, section 5.6.2.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    static TOKEN: [bool; 256] = {
+        let mut token = [false; 256];
+        let mut byte = 0u8;
+        while byte < 128 {
+            token[byte as usize] = byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
+        while let [byte, rest @ ..] = others {
+            token[*byte as usize] = true;
+            others = rest;
+        }
+        token
+    };
+    TOKEN[usize::from(byte)]
 }

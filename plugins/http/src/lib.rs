@@ -17,16 +17,16 @@ mod extras;
 mod fields;
 mod flow;
 mod head;
-mod key;
 mod lenient;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod text;
 mod url;
 
 use std::path::PathBuf;
 
-use ringmill_sdk::prelude::*;
+use ringmill_sdk::{key, prelude::*};
 
 use flow::Flows;
 use head::{Flags, Kind};

@@ -20,6 +20,7 @@ use crate::{
     extras::Extras,
     fields::{self, Column},
     head::{self, Flags, Kind, Start, Take},
+    text::Checked,
     url::{cut_host, without_userinfo},
 };
 
@@ -174,13 +175,19 @@ impl Rows {
 
         let waiting = std::mem::take(&mut self.waiting).for_another();
         let kind = self.kind;
-        let mut writer =
-            Writer { rows: self, flags: Flags::default(), waiting, filled: 0, size: 0 };
+        let mut writer = Writer {
+            rows: self,
+            flags: Flags::default(),
+            head: Checked::default(),
+            waiting,
+            filled: 0,
+            size: 0,
+        };
         let mut flags = head::read(kind, bytes, &mut writer);
         flags.set(writer.flags);
-        let Writer { mut waiting, size, .. } = writer;
+        let Writer { head, mut waiting, size, .. } = writer;
 
-        if waiting.write(&mut self.extras) {
+        if waiting.write(head, &mut self.extras) {
             flags.set(Flags::NOT_UTF8);
         }
         self.waiting = waiting.for_another();
@@ -236,6 +243,7 @@ impl Rows {
 struct Writer<'r, 'a> {
     rows: &'r mut Rows,
     flags: Flags,
+    head: Checked<'a>,
     waiting: Extras<'a>,
     /// One bit for each [`Column`] that has its value.
     filled: u16,
@@ -246,25 +254,34 @@ struct Writer<'r, 'a> {
 impl<'a> Take<'a> for Writer<'_, 'a> {
     #[inline]
     fn start(&mut self, start: &Start<'a>) {
-        let row = self.rows.rows;
+        let (row, head) = (self.rows.rows, Checked::new(start.head));
+        self.head = head;
         let rows = &mut *self.rows;
-        let mut all_utf8 = true;
+        let mut is_utf8 = true;
+        // What is missing in the first line is null.
+        let mut put = |column: &mut Text, value: &[u8]| {
+            if !value.is_empty() {
+                is_utf8 &= put(column, row, head, value);
+            }
+        };
+        put(&mut rows.version, start.version);
         match rows.kind {
             Kind::Request => {
-                all_utf8 &= put(&mut rows.method, row, start.method);
-                let (before, after) = without_userinfo(start.target, start.target_cut);
-                all_utf8 &= put_both(&mut rows.uri, row, before, after);
+                put(&mut rows.method, start.method);
+                match without_userinfo(start.target, start.target_cut) {
+                    (target, b"") => put(&mut rows.uri, target),
+                    (before, after) => put(&mut rows.uri, &[before, after].concat()),
+                }
             }
             Kind::Response => {
+                put(&mut rows.reason, start.reason);
                 if let Some(status) = start.status {
                     rows.status_code.put(row, status);
                 }
-                all_utf8 &= put(&mut rows.reason, row, start.reason);
             }
         }
-        put(&mut rows.version, row, start.version);
         self.size += longest(start.method.len() + start.target.len() + start.reason.len());
-        if !all_utf8 {
+        if !is_utf8 {
             self.flags.set(Flags::NOT_UTF8);
         }
     }
@@ -288,15 +305,27 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
         let is_utf8 = if is_url(column) {
             let value = if cut && column == Column::Host { cut_host(value) } else { value };
             match without_userinfo(value, cut && column != Column::Host) {
-                (before, b"") => text.put_bytes(row, before),
-                (before, after) => put_joined(text, row, before, after),
+                (value, b"") => put(text, row, self.head, value),
+                (before, after) => text.put_bytes(row, &[before, after].concat()),
             }
         } else {
-            text.put_bytes(row, value)
+            put(text, row, self.head, value)
         };
         if !is_utf8 {
             self.flags.set(Flags::NOT_UTF8);
         }
+    }
+}
+
+/// Whether the value was UTF-8.
+#[inline]
+fn put(column: &mut Text, row: usize, head: Checked<'_>, value: &[u8]) -> bool {
+    match head.find(value) {
+        Some(value) => {
+            column.put(row, value);
+            true
+        }
+        None => column.put_bytes(row, value),
     }
 }
 
@@ -314,23 +343,6 @@ fn has_column(kind: Kind, column: Column) -> bool {
         Column::Server | Column::ContentEncoding => kind == Kind::Response,
         Column::Pragma | Column::Connection | Column::ContentType | Column::CacheControl => true,
     }
-}
-
-/// A part of the first line, null when it is missing. The result says whether it was UTF-8.
-#[inline]
-fn put(column: &mut Text, row: usize, value: &[u8]) -> bool {
-    value.is_empty() || column.put_bytes(row, value)
-}
-
-/// The same for what is left of a URL.
-#[inline]
-fn put_both(column: &mut Text, row: usize, before: &[u8], after: &[u8]) -> bool {
-    if after.is_empty() { put(column, row, before) } else { put_joined(column, row, before, after) }
-}
-
-#[cold]
-fn put_joined(column: &mut Text, row: usize, before: &[u8], after: &[u8]) -> bool {
-    column.put_bytes(row, &[before, after].concat())
 }
 
 /// How long `bytes` may become: a byte that is not UTF-8 takes three, and what stands for a

@@ -14,6 +14,7 @@ pub(crate) fn without_userinfo(url: &[u8], cut: bool) -> (&[u8], &[u8]) {
         // The path of most requests.
         [b'/'] => (url, b""),
         [b'/', second, ..] if !matches!(second, b'/' | b'\\') => (url, b""),
+        _ if !cut && !url.contains(&b'@') => (url, b""),
         _ => split(url, cut),
     }
 }

@@ -61,4 +61,18 @@ mod tests {
         }
         assert_eq!(line(Path::new("a\nb"), true), None);
     }
+
+    #[test]
+    fn a_shell_hands_the_query_over_unharmed() {
+        for directory in
+            ["out", "a b", "$HOME", "`id`", "a'b", "a\"b", r"a\b", "a;b&c|d", "~", "-x"]
+        {
+            let line = line(Path::new(directory), false).unwrap();
+            let command = line.replacen("duckdb -c", "printf %s", 1);
+            let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+            let quoted = directory.replace('\'', "''");
+            let sql = format!("SELECT count(*) AS records FROM '{quoted}/*.parquet'");
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), sql, "{line}");
+        }
+    }
 }

@@ -103,13 +103,6 @@ impl CSchema {
 }
 
 impl CArray {
-    /// An array without anything in it, to be filled by a callee.
-    #[cfg(test)]
-    pub(super) fn released() -> Self {
-        // SAFETY: both are the same C struct.
-        unsafe { mem::transmute::<FFI_ArrowArray, Self>(FFI_ArrowArray::empty()) }
-    }
-
     pub(super) fn export(records: RecordBatch) -> Self {
         let data = StructArray::from(records).to_data();
         let exported = FFI_ArrowArray::new(&data);

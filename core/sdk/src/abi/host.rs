@@ -2,10 +2,7 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use abi_stable::{
-    prefix_type::WithMetadata,
-    std_types::RStr,
-};
+use abi_stable::{prefix_type::WithMetadata, std_types::RStr};
 
 use super::{HostVt, HostVt_Ref, RHost, RKey};
 use crate::{

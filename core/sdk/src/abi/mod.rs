@@ -32,8 +32,8 @@ use std::ffi::c_void;
 
 use crate::{Batch, Error, ErrorKind, Reason, host::Counter, host::Level};
 
-pub use arrow::{CArray, CSchema};
 pub use abi_stable::library::{LibHeader, RootModuleResult as RootResult};
+pub use arrow::{CArray, CSchema};
 pub use export::{construct, entry, library_header, root};
 pub use remote::{Loaded, Remote};
 

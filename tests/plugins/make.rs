@@ -12,7 +12,7 @@ use std::{
 use ringmill::sdk::abi::Info;
 
 /// Where this package is.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// `target/debug`, or whatever profile this test was built in.
 fn profile_directory() -> &'static Path {
@@ -44,7 +44,7 @@ fn succeed(command: &mut Command) {
 }
 
 /// The library that a fixture crate makes; built once in this process.
-pub fn plugin(name: &str) -> PathBuf {
+pub(crate) fn plugin(name: &str) -> PathBuf {
     static BUILT: LazyLock<Mutex<BTreeMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains_key(name) {
@@ -57,7 +57,7 @@ pub fn plugin(name: &str) -> PathBuf {
 }
 
 /// A text in a file of the SDK, and what to put in its place.
-pub type Edit = (&'static str, &'static str, &'static str);
+pub(crate) type Edit = (&'static str, &'static str, &'static str);
 
 /// The library of a plugin that was built with another SDK: ours, after `edits`, for a final
 /// crate that is compiled with `flags`.
@@ -65,7 +65,7 @@ pub type Edit = (&'static str, &'static str, &'static str);
 /// The copy keeps the SDK's name, which is part of the layouts, but lies in another place of
 /// its workspace, so that cargo takes it for another package and yet finds the dependencies
 /// built. What was built of the same sources before is used again.
-pub fn incompatible(name: &str, edits: &[Edit], flags: &[&str]) -> PathBuf {
+pub(crate) fn incompatible(name: &str, edits: &[Edit], flags: &[&str]) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = scratch("incompatible");
@@ -156,15 +156,23 @@ fn sdk_files() -> BTreeMap<PathBuf, String> {
     files
 }
 
-/// What [`gcc`] makes of a source; `None`, and a line that says so, where there is no gcc.
-pub fn gcc(output: &str, source: &str, arguments: &[&str]) -> Option<PathBuf> {
-    if Command::new("gcc").arg("--version").output().is_err() {
-        println!("SKIPPED: {output}: there is no gcc");
+/// Whether this machine can compile C; says so where it cannot.
+pub(crate) fn has_gcc() -> bool {
+    let found = Command::new("gcc").arg("--version").output().is_ok();
+    if !found {
+        println!("there is no gcc");
+    }
+    found
+}
+
+/// What gcc makes of `library.c`; `None`, and a line that says so, where there is no gcc.
+pub(crate) fn gcc(output: &str, arguments: &[&str]) -> Option<PathBuf> {
+    if !has_gcc() {
         return None;
     }
     let path = scratch("c").join(output);
     let mut command = Command::new("gcc");
-    command.arg(Path::new(ROOT).join("tests/plugins").join(source)).args(arguments);
+    command.arg(Path::new(ROOT).join("tests/plugins/library.c")).args(arguments);
     command.arg(format!("-DINFO={}", info_bytes())).arg("-o").arg(&path);
     succeed(&mut command);
     Some(path)

@@ -1,4 +1,4 @@
-//! The key in its file.
+//! Keys in files: for stages that map or name things under a key of the operator's.
 
 use std::{
     fs::{self, File},
@@ -7,20 +7,22 @@ use std::{
     path::Path,
 };
 
-use ringmill_sdk::{Error, Result};
+use crate::{Error, Result};
 use zeroize::Zeroizing;
 
-/// Wiped on drop.
-pub(crate) type Key = Zeroizing<[u8; 32]>;
+/// 32 bytes; wiped on drop.
+pub type Key = Zeroizing<[u8; 32]>;
 
 /// More than any key with white space around it.
 const LONGEST: usize = 1024;
 
-/// Reads a key: 64 hex digits, white space around them ignored, or exactly 32 bytes.
+/// Reads the key that the option `key_file` names: 64 hex digits, white space around them
+/// ignored, or exactly 32 bytes.
 ///
 /// # Errors
-/// [`Error::config`] for `key_file`; the message never repeats what is in the file.
-pub(crate) fn read(path: &Path) -> Result<Key> {
+/// [`Error::config`] for `key_file`: no regular file, open to others than its owner, no key.
+/// The message never repeats what is in the file.
+pub fn read(path: &Path) -> Result<Key> {
     let shown = path.display();
     let refused = |why: String| Error::config("key_file", why);
     let unreadable = |error: io::Error| refused(format!("cannot read {shown}: {error}"));
