@@ -59,19 +59,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-options! {
-    /// No options.
-    struct Nothing {}
-}
-
 /// A sink that takes everything and keeps nothing.
 struct Discard;
 
 impl Sink for Discard {
     const NAME: &'static str = "discard";
-    type Config = Nothing;
+    type Config = NoOptions;
 
-    fn new(_: Nothing, _: &Host) -> Result<Self> {
+    fn new(_: NoOptions, _: &Host) -> Result<Self> {
         Ok(Self)
     }
 

@@ -129,15 +129,16 @@ fn table() -> Vec<Row> {
             "corrupt.pcap.gz",
             changed(GZIP, 3000, &[0; 64]),
             1,
-            "it cannot be decompressed any further (gzip: corrupt deflate stream); compress or \
-             copy it again",
+            "it cannot be decompressed any further (gzip: corrupt gzip stream does not have a \
+             matching checksum); compress or copy it again",
             None,
         ),
         (
             "cut.pcap.zst",
+            // One frame, and its only block is cut: there is not one packet.
             without_last(ZSTD, 100),
-            0,
-            "were left: zstd: it was cut off; the packets before that were all read",
+            2,
+            "`FILE`: zstd: it was cut off; the packets before that were all read",
             None,
         ),
         (

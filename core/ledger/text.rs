@@ -26,6 +26,31 @@ fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", Grouped(n), if n == 1 { "" } else { "s" })
 }
 
+/// Inputs that are listed one by one.
+const MOST_INPUTS: usize = 24;
+
+/// Columns after which a line is continued in the next.
+const WIDTH: usize = 118;
+
+/// The text with line breaks before what would pass the right margin.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut column = indent;
+    for part in text.split_inclusive(' ') {
+        // Between a name and its number there is no place for a break.
+        let may_break = out.ends_with(", ") || out.ends_with("; ") || out.ends_with(": ");
+        if may_break && column + part.len() + 12 > WIDTH {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        }
+        out.push_str(part);
+        column += part.len();
+    }
+    out
+}
+
 fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     let parts: Vec<_> = counts.map(|(name, n)| format!("{name} {}", Grouped(n))).collect();
     parts.join(", ")
@@ -43,13 +68,16 @@ impl Display for Ledger {
 impl Ledger {
     fn inputs(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "input")?;
-        for input in &self.inputs {
-            write!(
-                f,
-                "  {:<38} {:>12}",
-                input.name.trim_matches('`'),
-                count(input.packets, "packet")
-            )?;
+        let names = self.inputs.iter().map(|input| input.name.len());
+        let width = names.max().unwrap_or_default().clamp(14, 60);
+        for (at, input) in self.inputs.iter().enumerate() {
+            // Of a thousand good files nobody reads the list; the sum stands below it.
+            let remarkable = input.tail.is_some() || !input.unreadable.is_empty();
+            if at >= MOST_INPUTS && !remarkable {
+                continue;
+            }
+            let name = input.name.trim_matches('`');
+            write!(f, "  {name:<width$} {:>12}", count(input.packets, "packet"))?;
             if !input.unreadable.is_empty() {
                 let reasons = input.unreadable.iter().map(|(&name, &n)| (name, n));
                 write!(f, ", not readable: {}", list(reasons))?;
@@ -62,12 +90,15 @@ impl Ledger {
                 writeln!(f, "    {tail}")?;
             }
         }
+        if self.inputs.len() > MOST_INPUTS {
+            writeln!(f, "  {} inputs in all", Grouped(self.inputs.len() as u64))?;
+        }
         let bytes: u64 = self.workers.iter().map(|worker| worker.bytes).sum();
         let shares: Vec<_> =
             self.workers.iter().map(|worker| Grouped(worker.received).to_string()).collect();
         write!(
             f,
-            "  {:<38} {:>12}, {} on the wire",
+            "  {:<width$} {:>12}, {} on the wire",
             "received",
             count(self.received(), "packet"),
             count(bytes, "byte")
@@ -101,7 +132,8 @@ impl Ledger {
             let counters = stage.counters.iter().filter(|(_, n)| *n > 0);
             let counters = list(counters.map(|(name, n)| (name.as_str(), *n)));
             facts.extend((!counters.is_empty()).then_some(counters));
-            writeln!(f, "  {:<14} {}", stage.stage, facts.join("; "))?;
+            let line = format!("  {:<14} {}", stage.stage, wrapped(&facts.join("; "), 17));
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }

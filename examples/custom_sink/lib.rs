@@ -12,34 +12,28 @@ options! {
     }
 }
 
-struct Hosts {
-    path: PathBuf,
-    requests: BTreeMap<String, u64>,
-}
+struct Hosts(PathBuf, BTreeMap<String, u64>);
 
 impl Sink for Hosts {
     const NAME: &'static str = "hosts";
-    const SUMMARY: &'static str = "counts the requests of each host";
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
     fn new(options: Options, _: &Host) -> Result<Self> {
-        Ok(Self { path: options.path, requests: BTreeMap::new() })
+        Ok(Self(options.path, BTreeMap::new()))
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result {
-        let hosts = records.column_by_name("host").and_then(|column| column.as_string_opt::<i32>());
-        hosts
-            .into_iter()
-            .flatten()
-            .flatten()
-            .for_each(|host| *self.requests.entry(host.into()).or_default() += 1);
+        let Some(hosts) = records.column_by_name("host") else { return Ok(()) };
+        for host in hosts.as_string::<i32>().iter().flatten() {
+            *self.1.entry(host.to_owned()).or_default() += 1;
+        }
         Ok(())
     }
 
     fn flush(&mut self) -> Result {
-        let lines = self.requests.iter().map(|(host, n)| format!("{n}\t{host}\n"));
-        Ok(fs::write(&self.path, lines.collect::<String>())?)
+        let lines = self.1.iter().map(|(host, n)| format!("{n}\t{host}\n"));
+        Ok(fs::write(&self.0, lines.collect::<String>())?)
     }
 }
 

@@ -9,7 +9,7 @@ use ringmill::{Engine, config};
 use ringmill_sdk::{
     Factory,
     arrow_array::{cast::AsArray, types::UInt16Type},
-    prelude::{Host, RecordBatch, Result, Sink, options},
+    prelude::{Host, NoOptions, RecordBatch, Result, Sink},
 };
 
 const CONFIG: &str = r#"
@@ -30,11 +30,6 @@ use = "truncate"
 use = "status_codes"
 "#;
 
-options! {
-    /// No options.
-    struct None {}
-}
-
 #[derive(Default)]
 struct StatusCodes {
     count: BTreeMap<u16, u64>,
@@ -42,9 +37,9 @@ struct StatusCodes {
 
 impl Sink for StatusCodes {
     const NAME: &'static str = "status_codes";
-    type Config = None;
+    type Config = NoOptions;
 
-    fn new(_: None, _: &Host) -> Result<Self> {
+    fn new(_: NoOptions, _: &Host) -> Result<Self> {
         Ok(Self::default())
     }
 

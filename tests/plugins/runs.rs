@@ -161,7 +161,8 @@ const ROWS: &[Row] = &[
             " WARN saw 24 packets stage=\"good\" worker=0",
             "the ledger balances",
         ],
-        books: "received 32, passed 24, good.skipped 8; rows 24; sink_counts acknowledged 24",
+        books: "received 32, passed 16, good.skipped 8, panics_in_packets.stage_failed 8; rows 24; \
+                sink_counts acknowledged 24",
     },
     Row {
         // What was emitted before is kept; what would have to pass the broken stage is not.
@@ -172,10 +173,12 @@ const ROWS: &[Row] = &[
         says: &[
             "error: stage `panics_in_packets`: panicked in packets(): packet 25 is one too many \
              at @",
-            "  panics_in_packets 32 rows in, 24 out",
+            "  panics_in_packets dropped 8 packets: stage_failed 8; 32 rows in, 24 out; lost 8 rows: \
+             stage_failed",
             "the ledger balances",
         ],
-        books: "received 32, passed 32; rows 24; sink_counts acknowledged 24",
+        books: "received 32, passed 24, panics_in_packets.stage_failed 8; rows 24; sink_counts \
+                acknowledged 24",
     },
     Row {
         name: "packets() fails",
@@ -186,7 +189,8 @@ const ROWS: &[Row] = &[
             "error: stage `fails_in_packets`: packet 9 is the last straw",
             "the ledger balances",
         ],
-        books: "received 16, passed 14, good.skipped 2; rows 8; sink_counts acknowledged 8",
+        books: "received 16, passed 6, fails_in_packets.stage_failed 8, good.skipped 2; rows 8; \
+                sink_counts acknowledged 8",
     },
     Row {
         name: "records() panics",
@@ -197,7 +201,8 @@ const ROWS: &[Row] = &[
             "error: stage `panics_in_records`: panicked in records(): row 17 is one too many at @",
             "the ledger balances",
         ],
-        books: "received 24, passed 16, good.skipped 8; rows 16; sink_counts acknowledged 16",
+        books: "received 24, passed 11, good.skipped 8, panics_in_records.stage_failed 5; rows 16; \
+                sink_counts acknowledged 16",
     },
     Row {
         name: "tick() panics",

@@ -48,7 +48,7 @@ pub use config::parse as parse_config;
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{DynStage, Factory, Role};
 pub use host::{Counter, CounterCell, Host, HostApi, Level};
-pub use options::{OptionHelp, OptionValue};
+pub use options::{NoOptions, OptionHelp, OptionValue};
 pub use packet::{BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, map_v4, unmap_v4};
 pub use sink::SinkStage;
 pub use stage::{Output, Sink, Stage};
@@ -58,8 +58,8 @@ pub mod prelude {
     pub use crate::arrow_array::RecordBatch;
     pub use crate::arrow_schema::SchemaRef;
     pub use crate::{
-        AddressMap, Batch, Class, Counter, Error, Host, OptionHelp, Output, Packet, Reason, Result,
-        Sink, Stage, Timestamp, choice, export_plugin, options, schema,
+        AddressMap, Batch, Class, Counter, Error, Host, NoOptions, OptionHelp, Output, Packet,
+        Reason, Result, Sink, Stage, Timestamp, choice, export_plugin, options, schema,
     };
 }
 

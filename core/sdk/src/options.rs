@@ -160,3 +160,8 @@ macro_rules! choice {
         }
     };
 }
+
+crate::options! {
+    /// The options of a stage that has none.
+    pub struct NoOptions {}
+}

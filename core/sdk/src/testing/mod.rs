@@ -12,7 +12,7 @@
 //!
 //! impl Stage for Count {
 //!     const NAME: &'static str = "count";
-//!     type Config = ringmill_sdk::testing::NoOptions;
+//!     type Config = NoOptions;
 //!     fn new(_: Self::Config, host: &Host) -> Result<Self> {
 //!         Ok(Self { seen: host.counter("seen") })
 //!     }
@@ -43,8 +43,3 @@ pub use host::TestHost;
 pub use rows::{Row, records, rows};
 pub use rules::check_rules;
 pub use run::{Ran, START, Trial, frame_time, run, run_raw, run_records, run_sink};
-
-crate::options! {
-    /// The options of a stage that has none.
-    pub struct NoOptions {}
-}

@@ -4,7 +4,7 @@ use std::{panic, sync::Arc};
 
 use super::*;
 use crate::{
-    Batch, Class, Counter, Error, Host, Output, Packet, Reason, Result, Sink, Stage,
+    Batch, Class, Counter, Error, Host, NoOptions, Output, Packet, Reason, Result, Sink, Stage,
     arrow_array::RecordBatch,
     arrow_schema::{DataType, Schema, SchemaRef},
     map_v4,
