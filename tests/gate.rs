@@ -99,3 +99,16 @@ fn what_a_stage_did_not_announce_does_not_leak_either() {
     let leaked = rows(&directory.path().join("out.jsonl"));
     assert!(leaked.iter().all(|row| !row.contains_key("who")), "{leaked:?}");
 }
+
+#[test]
+fn a_key_in_the_config_is_not_repeated_in_the_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    let last = format!("[[stage]]\nuse = \"crypto_pan\"\nkey = \"{secret}\"\n");
+    let config = chain(directory.path(), "", &last);
+    let output = engine().args(["check", "--config"]).arg(&config).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("test.toml:12:7: ") && err.contains("key = \"****"), "{err}");
+    assert!(!err.contains("0011") && !err.contains("eeff"), "{err}");
+}

@@ -1,6 +1,6 @@
 //! What `check`, `stages` and `plugin` print.
 
-use std::{fmt::Write as _, path::Path};
+use std::{borrow::Cow, fmt::Write as _, path::Path};
 
 use ringmill::{
     Engine,
@@ -19,7 +19,7 @@ struct OptionLine<'a> {
     name: &'a str,
     kind: &'a str,
     /// `None` where it is required.
-    default: Option<String>,
+    default: Option<Cow<'a, str>>,
     help: &'a str,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn stages(names: &[String]) -> String {
                 factory.options.iter().map(|option| OptionLine {
                     name: option.name,
                     kind: option.kind,
-                    default: option.default.map(|show| show()),
+                    default: option.default.map(|show| show().into()),
                     help: option.help,
                 }),
             );
@@ -50,8 +50,42 @@ pub(super) fn stages(names: &[String]) -> String {
     if text.is_empty() {
         line!(text, "nothing of that name is built in; `engine stages` lists what is");
     }
+    if names.is_empty() {
+        line!(text, "every [[stage]] and [[sink]] also takes");
+        options(&mut text, EVERY.into_iter());
+        line!(text, "every [[sink]] also takes");
+        options(&mut text, EVERY_SINK.into_iter());
+    }
     text
 }
+
+/// What the engine itself reads of each entry; see [`ringmill::config`].
+const EVERY: [OptionLine<'static>; 2] = [
+    OptionLine { name: "use", kind: "text", default: None, help: "Its name." },
+    OptionLine {
+        name: "plugin",
+        kind: "path",
+        default: Some(Cow::Borrowed("")),
+        help: "The shared library that it is loaded from; built in where not set.",
+    },
+];
+
+/// What the engine itself reads of each sink.
+const EVERY_SINK: [OptionLine<'static>; 2] = [
+    OptionLine {
+        name: "queue",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("64")),
+        help: "Record batches that wait for it, 1 to 65536.",
+    },
+    OptionLine {
+        name: "when_full",
+        kind: "\"block\" or \"drop\"",
+        default: Some(Cow::Borrowed("")),
+        help: "Then the worker waits, or the batch is dropped and its rows are counted. Not set: \
+               \"block\" for capture files, \"drop\" for live capture.",
+    },
+];
 
 /// What is in a plugin.
 pub(super) fn plugin(file: &Path) -> Result<String, LoadError> {
@@ -67,7 +101,7 @@ pub(super) fn plugin(file: &Path) -> Result<String, LoadError> {
             stage.options().iter().map(|option| OptionLine {
                 name: &option.name,
                 kind: &option.kind,
-                default: (!option.required).then(|| option.default.to_string()),
+                default: (!option.required).then(|| option.default.as_str().into()),
                 help: &option.help,
             }),
         );

@@ -137,6 +137,7 @@ impl Excerpt {
         let before = text[begin..start].chars().count();
         let marked = text[start..end].chars().count().max(1);
         let chars: Vec<char> = line.chars().collect();
+        let secret = secret_from(line).unwrap_or(chars.len());
         let from = if chars.len() > WIDEST { before.saturating_sub(WIDEST / 3) } else { 0 };
         let to = chars.len().min(from + WIDEST);
 
@@ -147,7 +148,12 @@ impl Excerpt {
             mark.push_str("    ");
         }
         for (at, &c) in chars.iter().enumerate().take(to).skip(from) {
-            let shows = if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+            let shows = match c {
+                '\t' | '"' | '\'' => c,
+                _ if at >= secret && !c.is_whitespace() => '*',
+                _ if c.is_control() => '\u{fffd}',
+                _ => c,
+            };
             shown.push(shows);
             // A tab is repeated under itself, so that the marks line up whatever its width.
             match (at < before, at < before + marked) {
@@ -166,6 +172,16 @@ impl Excerpt {
         let number = text[..begin].matches('\n').count() + 1;
         Self { line: number, column: before + 1, text: shown, mark }
     }
+}
+
+/// Where on a line a secret may begin, in characters: errors end in logs, and a key that
+/// somebody typed into the config must not.
+fn secret_from(line: &str) -> Option<usize> {
+    let (name, _) = line.split_once('=')?;
+    let key = name.trim().to_ascii_lowercase();
+    let names_secret =
+        ["key", "secret", "password", "token"].iter().any(|word| key.ends_with(word));
+    names_secret.then(|| name.chars().count() + 1)
 }
 
 /// The nearest character boundary at or before `at`.

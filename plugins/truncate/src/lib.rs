@@ -24,9 +24,9 @@ mod tests;
 options! {
     /// Options of `[[stage]] use = "truncate"`.
     pub struct Options {
-        /// Bits of an IPv4 address that stay, 0 to 32.
+        /// Bits of an IPv4 address that stay, 0 to 31.
         v4_prefix: u64 = 16,
-        /// Bits of an IPv6 address that stay, 0 to 128.
+        /// Bits of an IPv6 address that stay, 0 to 127.
         v6_prefix: u64 = 32,
     }
 }
@@ -44,9 +44,9 @@ impl AddressMap for Truncate {
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
-    fn new(options: Options, host: &Host) -> Result<Self> {
-        let cleared_v4 = cleared("v4_prefix", options.v4_prefix, u32::BITS, host)?;
-        let cleared_v6 = cleared("v6_prefix", options.v6_prefix, u128::BITS, host)?;
+    fn new(options: Options, _: &Host) -> Result<Self> {
+        let cleared_v4 = cleared("v4_prefix", options.v4_prefix, u32::BITS)?;
+        let cleared_v6 = cleared("v6_prefix", options.v6_prefix, u128::BITS)?;
         Ok(Self {
             // A shift by the whole width is none: nothing stays.
             v4: u32::MAX.checked_shl(cleared_v4).unwrap_or(0),
@@ -63,15 +63,12 @@ impl AddressMap for Truncate {
     }
 }
 
-/// How many bits of an address this wide are cleared when `prefix` stay.
-fn cleared(option: &str, prefix: u64, width: u32, host: &Host) -> Result<u32> {
+/// How many bits of an address this wide are cleared when `prefix` stay: one at least, or the
+/// column would be marked as anonymized and hold addresses as they were.
+fn cleared(option: &str, prefix: u64, width: u32) -> Result<u32> {
     let cleared = u32::try_from(prefix).ok().and_then(|prefix| width.checked_sub(prefix));
-    let cleared = cleared.ok_or_else(|| {
-        Error::config(option, format!("must be 0 to {width}, the bits that stay; it is {prefix}"))
-    })?;
-    // Once for the whole engine, not once for each worker.
-    if cleared == 0 && host.worker().unwrap_or(0) == 0 {
-        host.warn(format!("{option} = {width} leaves addresses as they are, marked as truncated"));
-    }
-    Ok(cleared)
+    cleared.filter(|cleared| *cleared > 0).ok_or_else(|| {
+        let most = width - 1;
+        Error::config(option, format!("must be 0 to {most}, the bits that stay; it is {prefix}"))
+    })
 }
