@@ -16,7 +16,7 @@ use crate::{
     capture::{
         Source, SourceReport,
         file::{Files, Read},
-        input::{self, InputError},
+        input::{self, Input, InputError},
     },
     chain::{BuildError, Chain},
     config::{Backend, Config, ConfigError, WhenFull},
@@ -131,6 +131,17 @@ impl Engine {
         &self.config
     }
 
+    /// The capture files that the config names, each of which exists; none for live capture.
+    ///
+    /// # Errors
+    /// The first that does not exist.
+    pub fn inputs(&self) -> Result<Vec<Input>, InputError> {
+        match self.config.capture.files.as_slice() {
+            [] => Ok(Vec::new()),
+            names => input::expand(names, Path::new("")),
+        }
+    }
+
     /// Runs until the inputs are used up, or until stopped. `watch` is called once with a
     /// gauge of the run and may keep it.
     ///
@@ -144,7 +155,7 @@ impl Engine {
             return Err(StartError::Live(names.join(", ")));
         }
         let workers = self.config.engine.workers;
-        let inputs = input::expand(&capture.files, Path::new(""))?;
+        let inputs = self.inputs()?;
         let files = Files::new(inputs, workers, capture.snaplen as usize)?;
         watch(Gauge { live: self.live.clone(), files: Arc::clone(&files) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);

@@ -85,6 +85,7 @@ fn usage_errors_have_status_2() {
         &["--nonsense"],
         &["check"],
         &["check", "--config", "Cargo.toml"],
+        &["check", "--config", "configs/demo.toml", "--read", "nowhere.pcap"],
         &["--config", "configs/demo.toml", "--workers", "0"],
         &["--config", "configs/demo.toml", "--workers", "many"],
         &["--config", "configs/demo.toml", "--read", "nowhere.pcap"],

@@ -126,7 +126,7 @@ fn options<'a>(text: &mut String, options: impl Iterator<Item = OptionLine<'a>>)
 }
 
 /// A checked config: the chain, and what each sink will receive.
-pub(super) fn plan(engine: &Engine) -> String {
+pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
     let (config, plan) = (engine.config(), engine.plan());
     let mut text = String::new();
     line!(text, "{}: this config is good", config.document.path().display());
@@ -137,7 +137,8 @@ pub(super) fn plan(engine: &Engine) -> String {
     };
     let place = match &config.capture.live {
         Some(live) => live.interfaces.join(", "),
-        None => config.capture.files.join(", "),
+        None if inputs == 1 => config.capture.files.join(", "),
+        None => format!("{}: {inputs} files", config.capture.files.join(", ")),
     };
     line!(text, "chain, in {workers}");
     line!(text, "  {} ({place})", from.join(" or "));

@@ -14,8 +14,13 @@ use signal_hook::{
 use super::{BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress};
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
-    match load(arguments).map_err(StartError::from).and_then(Engine::new) {
-        Ok(engine) => print(&describe::plan(&engine)),
+    let checked = load(arguments).map_err(StartError::from).and_then(|config| {
+        let engine = Engine::new(config)?;
+        let inputs = engine.inputs()?;
+        Ok((engine, inputs.len()))
+    });
+    match checked {
+        Ok((engine, inputs)) => print(&describe::plan(&engine, inputs)),
         Err(error) => {
             complain(&error.to_string());
             BAD_USAGE
