@@ -53,13 +53,8 @@ fn a_custom_sink_and_a_custom_anonymizer_work_from_a_config() {
 
 #[test]
 fn the_engine_runs_inside_another_program() {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--locked", "-p", "ringmill-example-embed"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let output =
-        command.arg("--").args(own_captures()).current_dir(common::root()).output().unwrap();
+    let embed = plugins().join("embed");
+    let output = Command::new(embed).args(own_captures()).output().unwrap();
     let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{err}");
     let mut expected: BTreeMap<u64, u64> = BTreeMap::new();

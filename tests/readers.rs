@@ -86,7 +86,7 @@ fn a_killed_engine_leaves_only_readable_files() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(150 + 130 * round));
+        std::thread::sleep(Duration::from_millis(150 + 250 * round));
         // SIGKILL.
         child.kill().unwrap();
         killed += usize::from(!child.wait().unwrap().success());

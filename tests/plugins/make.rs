@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use ringmill::sdk::abi::Info;
@@ -43,17 +43,11 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?} failed:\n{text}");
 }
 
-/// The library that a fixture crate makes; built once in this process.
+/// The library that a fixture crate makes.
 pub(crate) fn plugin(name: &str) -> PathBuf {
-    static BUILT: LazyLock<Mutex<BTreeMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !built.contains_key(name) {
-        succeed(cargo("build").args(["-p", name]).current_dir(ROOT));
-        let path = profile_directory().join(format!("lib{name}.so"));
-        assert!(path.is_file(), "{} is not there", path.display());
-        built.insert(name.to_owned(), path);
-    }
-    built[name].clone()
+    let path = crate::common::plugins().join(format!("lib{name}.so"));
+    assert!(path.is_file(), "{} is not there", path.display());
+    path
 }
 
 /// A text in a file of the SDK, and what to put in its place.
