@@ -15,15 +15,17 @@ use ringmill_sdk::Factory;
 use crate::{
     capture::{
         Source, SourceReport,
-        file::{Files, Read},
+        file::Read,
         input::{self, Input, InputError},
+        live::RingError,
     },
     chain::{BuildError, Chain},
-    config::{Backend, Config, ConfigError, WhenFull},
+    config::{Config, ConfigError},
     host::{Board, Run},
     ledger::{Counters, Ledger, Live, Tally, WorkerTally},
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
+    supply::{self, Supply},
     worker::Worker,
 };
 
@@ -36,12 +38,12 @@ pub enum StartError {
     /// A capture file cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The config asks for live capture.
-    #[error(
-        "live capture from {0} is not in this version; give it a capture file: `engine --config \
-         CONFIG --read FILE`"
-    )]
+    /// This machine has none of the back ends that the config names.
+    #[error("this machine has nothing to capture with: {0}")]
     Live(String),
+    /// A ring cannot be opened.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// The system has no randomness for keys.
     #[error("the system gives no random bytes for the ephemeral keys: {0}")]
     Random(#[from] getrandom::Error),
@@ -80,7 +82,7 @@ impl Outcome {
 /// A running engine as a progress bar sees it.
 pub struct Gauge {
     live: Vec<Arc<CachePadded<Live>>>,
-    files: Arc<Files>,
+    supply: Arc<dyn Supply>,
 }
 
 impl Gauge {
@@ -91,7 +93,7 @@ impl Gauge {
 
     /// How far the reading has come.
     pub fn read(&self) -> Read {
-        self.files.read()
+        self.supply.read()
     }
 }
 
@@ -148,43 +150,43 @@ impl Engine {
     /// # Errors
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
     pub fn run(self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
-        let capture = &self.config.capture;
-        // Live back ends are preferred in the order of the list; a file is always there.
-        if capture.from.first() != Some(&Backend::File) {
-            let names: Vec<_> = capture.from.iter().map(|back_end| back_end.name()).collect();
-            return Err(StartError::Live(names.join(", ")));
-        }
-        let workers = self.config.engine.workers;
-        let inputs = self.inputs()?;
-        let files = Files::new(inputs, workers, capture.snaplen as usize)?;
-        watch(Gauge { live: self.live.clone(), files: Arc::clone(&files) });
+        let supply = supply::choose(&self.config)?;
+        watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
-        // A capture file waits; nothing is lost by it.
-        let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, WhenFull::Block)
+        let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
             .map_err(|failed| failed.at(&self.config))?;
-        let ends = self.work(&sinks, &files)?;
-        Ok(self.account(ends, sinks, &files))
+        let ends = match self.work(&sinks, &*supply) {
+            Ok(ends) => ends,
+            Err(error) => {
+                sinks.join();
+                return Err(error);
+            }
+        };
+        Ok(self.account(ends, sinks, &*supply))
     }
 
     /// Runs the workers, each on a thread and a core of its own.
-    fn work(&self, sinks: &Sinks, files: &Arc<Files>) -> Result<Vec<WorkerEnd>, StartError> {
-        // All chains are made before the first packet is taken, so that a stage that cannot be
-        // made stops the run before anything is written.
-        let waiting = AtomicUsize::new(self.live.len());
+    fn work(&self, sinks: &Sinks, supply: &dyn Supply) -> Result<Vec<WorkerEnd>, StartError> {
+        // All chains are made and all rings opened before the first packet is taken, so that what
+        // cannot be made stops the run before anything is written.
+        let (waiting, done) = (AtomicUsize::new(self.live.len()), AtomicBool::new(false));
         thread::scope(|scope| {
+            let watch = thread::Builder::new().name("watch".to_owned());
+            let watch =
+                watch.spawn_scoped(scope, || supply.watch(&done)).map_err(StartError::Thread)?;
             let mut threads = Vec::new();
             for (number, live) in self.live.iter().enumerate() {
                 let outlet = sinks.outlet();
-                let source = Box::new(files.source(number, self.config.engine.batch));
                 let tally = Tally::new(Arc::clone(live));
                 let waiting = &waiting;
-                let body = move || self.worker(number, source, outlet, tally, waiting);
+                let body = move || self.worker(number, supply, outlet, tally, waiting);
                 let name = format!("worker-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
                         self.stop.store(true, Relaxed);
                         waiting.store(0, Relaxed);
+                        done.store(true, Relaxed);
                         return Err(StartError::Thread(error));
                     }
                 }
@@ -194,14 +196,20 @@ impl Engine {
                     WorkerEnd::failed("a worker panicked; this is a bug in the engine".to_owned())
                 })
             };
-            Ok(threads.into_iter().map(join).collect())
+            let mut ends: Vec<_> = threads.into_iter().map(join).collect();
+            done.store(true, Relaxed);
+            watch.thread().unpark();
+            match ends.iter_mut().find_map(|end| end.refused.take()) {
+                Some(error) => Err(error.into()),
+                None => Ok(ends),
+            }
         })
     }
 
     fn worker(
         &self,
         number: usize,
-        mut source: Box<dyn Source>,
+        supply: &dyn Supply,
         mut outlet: SinkOutlet,
         mut tally: Tally,
         waiting: &AtomicUsize,
@@ -212,33 +220,46 @@ impl Engine {
         }
         let board = Arc::new(Board::default());
         let built = self.plan.blueprint.build_chain(&self.run, &board, Some(number));
-        if built.is_err() {
+        let opened = supply.source(number, self.config.engine.batch);
+        if built.is_err() || opened.is_err() {
             self.stop.store(true, Relaxed);
         }
         waiting.fetch_sub(1, Relaxed);
         while waiting.load(Relaxed) > 0 && !self.stop.load(Relaxed) {
             thread::yield_now();
         }
-        match built {
-            Ok(mut chain) => {
-                let (stop, replay) = (&*self.stop, true);
-                let (chain, source) = (&mut chain, &mut *source);
-                let (outlet, tally) = (&mut outlet, &mut tally);
-                let mut worker = Worker { source, chain, outlet, tally, stop, replay };
-                if let Err(failure) = worker.run() {
-                    end.failures.push(failure.to_string());
-                    self.stop.store(true, Relaxed);
-                    end.finish_chain(chain, outlet);
+        let mut source = None;
+        match (built, opened) {
+            (Ok(mut chain), Ok(mut opened)) => {
+                let replay = supply.is_replay();
+                let (stop, chain) = (&*self.stop, &mut chain);
+                match opened.enable() {
+                    Ok(()) => {
+                        let (source, outlet) = (&mut *opened, &mut outlet);
+                        let tally = &mut tally;
+                        let mut worker = Worker { source, chain, outlet, tally, stop, replay };
+                        if let Err(failure) = worker.run() {
+                            end.failures.push(failure.to_string());
+                            self.stop.store(true, Relaxed);
+                            end.finish_chain(chain, outlet);
+                        }
+                    }
+                    Err(error) => {
+                        self.stop.store(true, Relaxed);
+                        end.refused = Some(error);
+                    }
                 }
                 end.slots = chain.tally();
+                source = Some(opened);
             }
-            Err(BuildError { plugged, error }) => {
+            (Err(BuildError { plugged, error }), _) => {
                 end.failures.push(format!("stage `{}`: {error}", plugged.name));
             }
+            (Ok(_), Err(error)) => end.refused = Some(error),
         }
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
-        end.report = source.report();
+        end.report = source.map(Source::report).unwrap_or_default();
         end.rows = outlet.rows;
         end.queue_full = outlet.handed.iter().map(|handed| handed.queue_full).collect();
         end
@@ -255,7 +276,7 @@ impl Engine {
         })
     }
 
-    fn account(self, ends: Vec<WorkerEnd>, sinks: Sinks, files: &Files) -> Outcome {
+    fn account(self, ends: Vec<WorkerEnd>, sinks: Sinks, supply: &dyn Supply) -> Outcome {
         let mut sinks = sinks.join();
         let (mut failures, mut ledger) = (Vec::new(), Ledger::default());
         let (mut slots, mut counters, mut reports) = (Vec::new(), Vec::new(), Vec::new());
@@ -272,7 +293,7 @@ impl Engine {
             counters.push(end.counters);
             reports.push(end.report);
         }
-        ledger.inputs = files.end(&reports);
+        supply.account(reports, &mut ledger);
         for input in ledger.inputs.iter().filter(|input| input.failed) {
             let why = input.tail.as_deref().unwrap_or("it could not be read");
             failures.push(if why.contains(&input.name) {
@@ -296,6 +317,8 @@ impl Engine {
 /// What a worker leaves behind.
 #[derive(Default)]
 struct WorkerEnd {
+    /// Its rings could not be opened or enabled.
+    refused: Option<RingError>,
     failures: Vec<String>,
     tally: WorkerTally,
     slots: Vec<crate::chain::SlotTally>,

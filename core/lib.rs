@@ -22,6 +22,7 @@ pub mod loader;
 pub mod plan;
 pub mod registry;
 pub mod sinks;
+mod supply;
 mod worker;
 
 pub use engine::{Engine, Gauge, Outcome, StartError};

@@ -33,11 +33,19 @@ pub(crate) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Takes packets until the source ends or `stop` is set; then ends the chain.
+    /// Takes packets until the source ends, or `stop` is set and what was received by then is
+    /// taken; then ends the chain.
     pub(crate) fn run(&mut self) -> Result<(), StageFailure> {
         let mut clock = Clock::new();
         let mut spare = Batch::default();
-        while !self.stop.load(Relaxed) {
+        let mut stopping = false;
+        loop {
+            if !stopping && self.stop.load(Relaxed) {
+                stopping = true;
+                if self.source.stop() == Filled::End {
+                    break;
+                }
+            }
             let mut batch = spare.recycle();
             let filled = self.source.fill(&mut batch);
             self.tally.received(&batch);
@@ -48,6 +56,7 @@ impl Worker<'_> {
             self.tally.verdicts(&batch);
             spare = batch.recycle();
             if clock.second_passed() {
+                self.source.second();
                 self.chain.tick(self.now(), self.outlet)?;
             }
             if filled == Filled::End {

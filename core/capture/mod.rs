@@ -6,8 +6,12 @@
 #![allow(unsafe_code, reason = "back ends map files and rings; every block carries its proof")]
 
 pub mod file;
+pub mod filter;
 pub mod format;
 pub mod input;
+pub mod live;
+pub mod netdev;
+pub mod nic;
 pub mod pcap;
 pub mod pcapng;
 pub mod share;
@@ -15,10 +19,27 @@ pub mod share;
 use ringmill_sdk::Batch;
 
 /// One worker's end of a capture.
-pub trait Source: Send {
+pub trait Source {
     /// Adds packets to the batch; returns after a tenth of a second at the latest when none
     /// come, so that the worker can look at its clock.
     fn fill<'a>(&'a mut self, batch: &mut Batch<'a>) -> Filled;
+
+    /// Lets packets in, now that all workers have their sources.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn enable(&mut self) -> Result<(), live::RingError> {
+        Ok(())
+    }
+
+    /// Called about once a second, between two calls of `fill`.
+    fn second(&mut self) {}
+
+    /// The run is to end. [`Filled::More`] where packets have been received that are still to
+    /// be taken: then `fill` is called until it says that there are no more.
+    fn stop(&mut self) -> Filled {
+        Filled::End
+    }
 
     /// What this source has to say at the end.
     fn report(self: Box<Self>) -> SourceReport;
@@ -38,6 +59,8 @@ pub enum Filled {
 pub struct SourceReport {
     /// For each input, in order; fewer than all when the run was stopped.
     pub inputs: Vec<InputReport>,
+    /// For each ring that there was.
+    pub rings: Vec<live::RingReport>,
 }
 
 /// What became of one input.

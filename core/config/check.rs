@@ -9,8 +9,8 @@ use super::diagnostic::ConfigError;
 use super::document::{Document, Place};
 use super::reader::{self, Entry, Table};
 use super::{
-    Backend, Balance, Capture, Config, Engine, Live, MOST_WORKERS, Plugged, SinkEntry, WhenFull,
-    options, suggest, syntax,
+    Backend, Balance, Capture, Clock, Config, Direction, Engine, Live, MOST_WORKERS, Plugged,
+    SinkEntry, WhenFull, options, suggest, syntax,
 };
 
 /// Checks a config that is already in memory; `path` is for the messages only.
@@ -163,8 +163,8 @@ fn capture(top: &Table<'_>) -> Result<Capture, ConfigError> {
         (None, false) => Vec::new(),
     };
     if !from_live {
-        let live_key = ["interface", "cluster", "balance", "promiscuous"]
-            .into_iter()
+        let live_key = reader::LIVE
+            .iter()
             .filter_map(|name| table.entry(name))
             .min_by_key(|entry| entry.key.start);
         if let Some(entry) = live_key {
@@ -225,6 +225,8 @@ fn live(table: &Table<'_>, is: &str) -> Result<Live, ConfigError> {
         interfaces.push(name.to_owned());
     }
     let balances = [("flow", Balance::Flow), ("round_robin", Balance::RoundRobin)];
+    let directions = [("receive", Direction::Receive), ("both", Direction::Both)];
+    let clocks = [("system", Clock::System), ("hardware", Clock::Hardware)];
     Ok(Live {
         interfaces,
         cluster: match table.entry("cluster") {
@@ -233,6 +235,15 @@ fn live(table: &Table<'_>, is: &str) -> Result<Live, ConfigError> {
         },
         balance: table.entry("balance").map_or(Ok(Balance::default()), |e| e.one_of(&balances))?,
         promiscuous: table.entry("promiscuous").map_or(Ok(true), |entry| entry.flag())?,
+        direction: table
+            .entry("direction")
+            .map_or(Ok(Direction::default()), |entry| entry.one_of(&directions))?,
+        clock: table.entry("clock").map_or(Ok(Clock::default()), |e| e.one_of(&clocks))?,
+        ring_mib: table.entry("ring_mib").map_or(Ok(64), |entry| entry.whole(1..=4096))?,
+        block_timeout_ms: table
+            .entry("block_timeout_ms")
+            .map_or(Ok(10), |entry| entry.whole(1..=1000))?,
+        window_ms: table.entry("window_ms").map_or(Ok(50), |entry| entry.whole(0..=10_000))?,
     })
 }
 

@@ -94,6 +94,18 @@ pub struct Live {
     pub balance: Balance,
     /// Whether packets for other machines are taken, too; default: yes.
     pub promiscuous: bool,
+    /// Which way the packets go that are taken; default: those that come in.
+    pub direction: Direction,
+    /// Which clock stamps the packets; default: the system's.
+    pub clock: Clock,
+    /// Mebibytes of one ring; 1 to 4096, default 64.
+    pub ring_mib: usize,
+    /// Milliseconds after which the kernel hands over a block of packets that is not full; 1 to
+    /// 1000, default 10.
+    pub block_timeout_ms: u32,
+    /// Milliseconds that a packet of one interface waits at most for older ones of another; 0 to
+    /// 10000, default 50.
+    pub window_ms: u32,
 }
 
 /// Where packets come from.
@@ -117,6 +129,26 @@ pub enum Balance {
     Flow,
     /// One after the other; for chains that look at single packets only.
     RoundRobin,
+}
+
+/// Which way the packets go that are taken from an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that come in.
+    #[default]
+    Receive,
+    /// Also those that this machine sends.
+    Both,
+}
+
+/// Which clock stamps the packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The system's, when the kernel gets the packet.
+    #[default]
+    System,
+    /// The network card's, where it has one that stamps every packet.
+    Hardware,
 }
 
 /// A stage or a sink with its options.

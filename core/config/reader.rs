@@ -13,8 +13,33 @@ use super::document::Document;
 use super::{suggest, words};
 
 pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger"];
-pub(super) const CAPTURE: &[&str] =
-    &["from", "files", "interface", "cluster", "balance", "filter", "snaplen", "promiscuous"];
+pub(super) const CAPTURE: &[&str] = &[
+    "from",
+    "files",
+    "interface",
+    "cluster",
+    "balance",
+    "filter",
+    "snaplen",
+    "promiscuous",
+    "direction",
+    "clock",
+    "ring_mib",
+    "block_timeout_ms",
+    "window_ms",
+];
+/// Those of `[capture]` that mean nothing for capture files.
+pub(super) const LIVE: &[&str] = &[
+    "interface",
+    "cluster",
+    "balance",
+    "promiscuous",
+    "direction",
+    "clock",
+    "ring_mib",
+    "block_timeout_ms",
+    "window_ms",
+];
 pub(super) const STAGE: &[&str] = &["use", "plugin"];
 pub(super) const SINK: &[&str] = &["use", "plugin", "queue", "when_full"];
 pub(super) const TOP: [&str; 5] = ["engine", "capture", "stage", "sink", "allow_identifiable"];

@@ -20,7 +20,14 @@ use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, Timestamp};
 use serde::Serialize;
 
-use crate::{capture::InputReport, chain::SlotTally, sinks::SinkTally};
+use crate::{
+    capture::{
+        InputReport,
+        live::{RingReport, watch::InterfaceReport},
+    },
+    chain::SlotTally,
+    sinks::SinkTally,
+};
 
 /// What one worker counts while it runs; a progress bar reads it from outside.
 #[derive(Debug, Default)]
@@ -138,6 +145,12 @@ pub struct StageTally {
 pub struct Ledger {
     /// What became of each input.
     pub inputs: Vec<InputReport>,
+    /// For live capture: what became of each interface.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<InterfaceReport>,
+    /// For live capture: what each ring counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rings: Vec<RingReport>,
     /// Each worker's packets.
     pub workers: Vec<WorkerTally>,
     /// Each stage, in order.

@@ -140,6 +140,14 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// As it was made, with the VLAN tag (TCI) that the capture took out of the frame; 0 if none.
+    #[inline]
+    #[must_use]
+    pub fn with_vlan(mut self, tag: u16) -> Self {
+        self.vlan = tag;
+        self
+    }
+
     /// A frame of link type Ethernet, for tests.
     #[must_use]
     pub fn ethernet(frame: &'a [u8], time: Timestamp) -> Self {
@@ -187,7 +195,10 @@ impl<'a> Packet<'a> {
     pub fn set_layers(&mut self, layers: &Layers) {
         self.ip_version = layers.ip_version;
         self.protocol = layers.protocol;
-        self.vlan = layers.vlan;
+        // A tag that the kernel took out of the frame was outside of those that are in it.
+        if self.vlan == 0 {
+            self.vlan = layers.vlan;
+        }
         self.l3 = layers.l3;
         self.l4 = layers.l4;
         self.payload = layers.payload;
