@@ -16,6 +16,7 @@ use crate::{
         file::{Files, Read},
         input,
         live::{self, Live, Missing, RingError, Setup, Shared, watch},
+        pf_ring::PfRing,
     },
     config::{Backend, Capture, Config, WhenFull},
     engine::StartError,
@@ -57,7 +58,7 @@ pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
                 let files = Files::new(inputs, workers, capture.snaplen as usize)?;
                 return Ok(Arc::new(files));
             }
-            (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
+            (Backend::PfRing, Some(setup)) => start::<PfRing>(setup, window(capture)),
             (Backend::AfPacket, Some(_)) => {
                 Err(Missing("AF_PACKET is not in this version".to_owned()))
             }
@@ -80,13 +81,18 @@ pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
 }
 
 /// A live back end as a supply.
-#[expect(dead_code, reason = "the back ends come next")]
 fn start<B>(setup: &Arc<Setup>, window: Duration) -> Result<Arc<dyn Supply>, Missing>
 where
     B: live::Backend + 'static,
 {
     let backend = B::new(Arc::clone(setup))?;
     Ok(Arc::new(Shared::new(backend, Arc::clone(setup), window)))
+}
+
+/// How long a packet of one interface waits for older ones of another.
+fn window(capture: &Capture) -> Duration {
+    let ms = capture.live.as_ref().map_or(0, |live| live.window_ms);
+    Duration::from_millis(ms.into())
 }
 
 /// What all rings of a capture have in common; none for capture files.
