@@ -13,7 +13,7 @@ const ALIGN: usize = 64;
 /// Bytes of a chunk: sixteen packets of PF_RING's greatest length.
 const CHUNK: usize = 16 * pfring_sys::MOST_SNAPLEN as usize;
 
-const _: () = assert!(pfring_sys::MOST_SNAPLEN as usize % ALIGN == 0);
+const _: () = assert!((pfring_sys::MOST_SNAPLEN as usize).is_multiple_of(ALIGN));
 
 /// Memory for packets, all of which end at once but the last.
 ///
@@ -52,7 +52,8 @@ impl Arena {
     #[inline]
     pub(super) unsafe fn keep(&mut self, from: *const u8, len: usize) -> NonNull<u8> {
         let len_kept = len.min(pfring_sys::MOST_SNAPLEN as usize);
-        let room = len_kept.next_multiple_of(ALIGN);
+        // A packet without bytes has a place of its own, too.
+        let room = len_kept.max(1).next_multiple_of(ALIGN);
         if self.used + room > self.limit {
             self.grow(room);
         }
@@ -146,6 +147,12 @@ mod tests {
         (unsafe { slice::from_raw_parts(kept.as_ptr(), len) }, fill)
     }
 
+    fn keep_all(arena: &mut Arena, count: usize, len: usize) {
+        for number in 0..count {
+            keep(arena, number, len);
+        }
+    }
+
     fn assert_whole(packets: &[(&[u8], u8)]) {
         for (at, (bytes, fill)) in packets.iter().enumerate() {
             assert!(bytes.iter().all(|byte| byte == fill), "packet {at}");
@@ -181,7 +188,7 @@ mod tests {
     #[test]
     fn a_packet_may_be_held_over_several_batches() {
         let mut arena = Arena::default();
-        (0..5).for_each(|number| drop(keep(&mut arena, number, 1514)));
+        keep_all(&mut arena, 5, 1514);
         let held = keep(&mut arena, 5, 65_600);
         for round in 0..10 {
             arena.clear_but_last();
@@ -199,12 +206,12 @@ mod tests {
     fn memory_is_bounded_by_the_greatest_batch() {
         let mut arena = Arena::default();
         for round in 0..50 {
-            (0..257).for_each(|number| drop(keep(&mut arena, number, 65_600)));
+            keep_all(&mut arena, 257, 65_600);
             if round % 2 == 0 { arena.clear() } else { arena.clear_but_last() }
         }
         assert!(arena.chunks.len() <= 18, "{} chunks of {CHUNK} bytes", arena.chunks.len());
         let mut small = Arena::default();
-        (0..256).for_each(|number| drop(keep(&mut small, number, 1514)));
+        keep_all(&mut small, 256, 1514);
         assert_eq!(small.chunks.len(), 1);
     }
 }
