@@ -1,7 +1,8 @@
 //! The ledger: every packet and every row is accounted for, and the sums must balance.
 //!
 //! ```text
-//! packets found in the inputs = received          (unless the run was stopped)
+//! packets found in the inputs = received + kept out by the filter
+//!                                                 (unless the run was stopped)
 //! received = passed + dropped, by stage and reason
 //! rows that left the chain = acknowledged + dropped, for each sink
 //! ```
@@ -178,6 +179,16 @@ impl Ledger {
         self.workers.iter().map(|worker| worker.received).sum()
     }
 
+    /// Packets found in the inputs.
+    pub fn found(&self) -> u64 {
+        self.inputs.iter().map(|input| input.packets).sum()
+    }
+
+    /// Packets found in the inputs that the filter kept out.
+    pub fn filtered(&self) -> u64 {
+        self.inputs.iter().map(|input| input.filtered).sum()
+    }
+
     /// Packets that passed all stages.
     pub fn passed(&self) -> u64 {
         self.workers.iter().map(|worker| worker.passed).sum()
@@ -197,11 +208,14 @@ impl Ledger {
     /// Every sum that does not come out.
     fn check(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let found: u64 = self.inputs.iter().map(|input| input.packets).sum();
+        let found = self.found();
         let complete = self.inputs.iter().all(|input| input.complete || input.failed);
-        if complete && !self.stopped && found != self.received() {
-            let received = self.received();
-            wrong.push(format!("{found} packets were found, but {received} received"));
+        let (received, filtered) = (self.received(), self.filtered());
+        if complete && !self.stopped && found != received + filtered {
+            wrong.push(format!(
+                "{found} packets were found, but {received} received and {filtered} kept out by \
+                 the filter"
+            ));
         }
         for (number, worker) in self.workers.iter().enumerate() {
             let dropped: u64 = worker.dropped.values().flat_map(BTreeMap::values).sum();
