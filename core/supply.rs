@@ -13,6 +13,7 @@ use std::{
 use crate::{
     capture::{
         Source, SourceReport,
+        af_packet::AfPacket,
         file::{Files, Read},
         filter::Filter,
         input,
@@ -53,6 +54,8 @@ pub(crate) fn choose(
 ) -> Result<Arc<dyn Supply>, StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
     let setup = setup(capture, workers, filter.clone()).map(Arc::new);
+    let window = capture.live.as_ref().map_or(0, |live| live.window_ms);
+    let window = Duration::from_millis(window.into());
     let mut missing = Vec::new();
     for &back_end in &capture.from {
         let live = match (back_end, &setup) {
@@ -62,9 +65,7 @@ pub(crate) fn choose(
                 return Ok(Arc::new(files));
             }
             (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
-            (Backend::AfPacket, Some(_)) => {
-                Err(Missing("AF_PACKET is not in this version".to_owned()))
-            }
+            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window),
             (Backend::AfXdp, Some(_)) => Err(Missing("AF_XDP is not in this version".to_owned())),
         };
         match live {
@@ -84,7 +85,6 @@ pub(crate) fn choose(
 }
 
 /// A live back end as a supply.
-#[expect(dead_code, reason = "the back ends come next")]
 fn start<B>(setup: &Arc<Setup>, window: Duration) -> Result<Arc<dyn Supply>, Missing>
 where
     B: live::Backend + 'static,
