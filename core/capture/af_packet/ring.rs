@@ -37,7 +37,7 @@ struct Geometry {
 impl Geometry {
     /// Blocks of 256 KiB to 1 MiB that together have about `bytes`, and at least 1 MiB.
     fn of(bytes: usize) -> Self {
-        let most = (bytes / FEWEST_BLOCKS).max(SMALLEST_BLOCK).min(LARGEST_BLOCK);
+        let most = (bytes / FEWEST_BLOCKS).clamp(SMALLEST_BLOCK, LARGEST_BLOCK);
         let block = 1 << most.ilog2();
         Self { block, blocks: (bytes / block).max(FEWEST_BLOCKS) }
     }
