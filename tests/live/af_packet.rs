@@ -160,6 +160,8 @@ fn a_flow_label_that_only_one_side_sets_tears_no_flow() {
     assert_eq!(flows.len(), 64);
     let torn = flows.values().filter(|(workers, _)| workers.len() > 1).count();
     assert_eq!(torn, 0, "of 64 flows");
+    let used: BTreeSet<_> = flows.values().flat_map(|(workers, _)| workers).collect();
+    assert_eq!(used.len(), 4, "flows on workers {used:?} only");
 }
 
 #[test]

@@ -51,8 +51,8 @@ fn an_interface_that_was_deleted_and_made_again_gives_packets_again() {
     let Some(net) = Net::with_pairs(1, 2) else { return };
     let (file, once) = (capture_file(), Plan::default());
     let frames = play::frames(&file).unwrap();
-    for (workers, cluster) in [(1, ""), (3, ""), (3, "cluster = 7")] {
-        let capture = format!("{CAPTURE}\n{cluster}");
+    for (workers, more) in [(1, "block_timeout_ms = 1000"), (3, ""), (3, "cluster = 7")] {
+        let capture = format!("{CAPTURE}\n{more}");
         let mut running = net::start(engine(&net), |folder| config(workers, &capture, "", folder));
         let mut sent = net.send("out0", &frames, once).packets;
         for time in 1..=2 {
@@ -72,7 +72,7 @@ fn an_interface_that_was_deleted_and_made_again_gives_packets_again() {
         }
         let ended = running.stop().good();
         let (received, lost) = (ended.sum("received"), ended.dropped());
-        assert_eq!((received, lost), (sent, 0), "{workers} workers, {cluster}: {}", ended.stderr);
+        assert_eq!((received, lost), (sent, 0), "{workers} workers, {more}: {}", ended.stderr);
         assert_eq!(ended.ledger["interfaces"][0]["interruptions"], 2);
         assert_eq!(ended.ledger["rings"].as_array().unwrap().len(), 3 * workers);
     }

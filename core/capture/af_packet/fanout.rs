@@ -5,6 +5,10 @@
 //! computed from addresses and ports by the kernel itself, the same for both directions, and
 //! never the one that a network card put into the packet, which need not be symmetric.
 //!
+//! Kernels before 6.6, and the stable series before the autumn of 2023, leave the ports of an IPv6
+//! packet out when it has a flow label: there the directions part when only one side sets one
+//! ("net/ipv6: SKB symmetric hash should incorporate transport ports").
+//!
 //! With `PACKET_FANOUT_FLAG_DEFRAG` the fragments of an IPv4 packet, of which only the first has
 //! ports, are put together before they are dealt: they come as one packet, and those of which a
 //! part is missing do not come at all; the kernel counts them in `nstat` as `IpReasmFails`.
@@ -120,7 +124,11 @@ impl Groups {
     /// Packets are about to be let in: a socket whose group did not come together joins alone,
     /// because outside of it it would get the packets of all.
     pub(super) fn enable(&self, member: &Member) -> Result<(), RingError> {
-        self.join(member, &mut self.gathering(member.interface))
+        let mut gathering = self.gathering(member.interface);
+        if gathering.index != member.socket.index {
+            return Ok(()); // The interface is gone, and the socket gets nothing any more.
+        }
+        self.join(member, &mut gathering)
     }
 
     fn gathering(&self, interface: usize) -> std::sync::MutexGuard<'_, Gathering> {
