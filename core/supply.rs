@@ -15,6 +15,7 @@ use crate::{
         Source, SourceReport,
         af_packet::AfPacket,
         file::{Files, Read},
+        filter::Filter,
         input,
         live::{self, Live, Missing, RingError, Setup, Shared, watch},
     },
@@ -47,9 +48,12 @@ pub(crate) trait Supply: Send + Sync {
 }
 
 /// The first back end of the config that this machine has.
-pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
+pub(crate) fn choose(
+    config: &Config,
+    filter: Option<Arc<Filter>>,
+) -> Result<Arc<dyn Supply>, StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
-    let setup = setup(capture, workers).map(Arc::new);
+    let setup = setup(capture, workers, filter.clone()).map(Arc::new);
     let window = capture.live.as_ref().map_or(0, |live| live.window_ms);
     let window = Duration::from_millis(window.into());
     let mut missing = Vec::new();
@@ -57,7 +61,7 @@ pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
         let live = match (back_end, &setup) {
             (Backend::File, _) | (_, None) => {
                 let inputs = input::expand(&capture.files, Path::new(""))?;
-                let files = Files::new(inputs, workers, capture.snaplen as usize)?;
+                let files = Files::new(inputs, workers, capture.snaplen as usize, filter)?;
                 return Ok(Arc::new(files));
             }
             (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
@@ -90,7 +94,7 @@ where
 }
 
 /// What all rings of a capture have in common; none for capture files.
-fn setup(capture: &Capture, workers: usize) -> Option<Setup> {
+fn setup(capture: &Capture, workers: usize, filter: Option<Arc<Filter>>) -> Option<Setup> {
     let live = capture.live.as_ref()?;
     Some(Setup {
         interfaces: live.interfaces.clone(),
@@ -103,7 +107,7 @@ fn setup(capture: &Capture, workers: usize) -> Option<Setup> {
         snaplen: capture.snaplen,
         ring_bytes: live.ring_mib << 20,
         block_timeout_ms: live.block_timeout_ms,
-        filter: None,
+        filter,
     })
 }
 
