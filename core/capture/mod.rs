@@ -15,6 +15,7 @@ pub mod netdev;
 pub mod nic;
 pub mod pcap;
 pub mod pcapng;
+pub mod pf_ring;
 pub mod share;
 
 use ringmill_sdk::Batch;
