@@ -230,8 +230,7 @@ unsafe impl Ring for Queue {
         // The kernel does not count what it put into the ring, so all of it is taken out of it.
         self.receive(usize::MAX);
         let dropped = self.dropped(&self.statistics()?);
-        let received = self.received - self.filtered;
-        Ok(Counts { received, dropped, filtered: self.filtered })
+        Ok(Counts { received: self.received, dropped, filtered: self.filtered })
     }
 
     fn stop(&mut self) {
