@@ -13,6 +13,7 @@ use std::{
 use crate::{
     capture::{
         Source, SourceReport,
+        af_packet::AfPacket,
         af_xdp::AfXdp,
         file::{Files, Read},
         input,
@@ -50,6 +51,8 @@ pub(crate) trait Supply: Send + Sync {
 pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
     let setup = setup(capture, workers).map(Arc::new);
+    let window = capture.live.as_ref().map_or(0, |live| live.window_ms);
+    let window = Duration::from_millis(window.into());
     let mut missing = Vec::new();
     for &back_end in &capture.from {
         let live = match (back_end, &setup) {
@@ -59,9 +62,7 @@ pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
                 return Ok(Arc::new(files));
             }
             (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
-            (Backend::AfPacket, Some(_)) => {
-                Err(Missing("AF_PACKET is not in this version".to_owned()))
-            }
+            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window),
             // It stamps packets when it takes them, so that no older one can come: no window.
             (Backend::AfXdp, Some(setup)) => start::<AfXdp>(setup, Duration::ZERO),
         };

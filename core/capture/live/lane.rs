@@ -24,6 +24,8 @@ pub struct RingReport {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Packets that a filter in user space kept out.
     pub filtered: u64,
+    /// Packets that were still in the ring when its worker failed.
+    pub not_taken: u64,
     /// Seconds that were counted.
     pub seconds: u64,
     /// The most packets received in one second.
@@ -33,6 +35,36 @@ pub struct RingReport {
     /// Why the counts are not whole, if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl RingReport {
+    /// Packets that found no place in the ring.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Packets that were put into the ring and are not accounted for yet.
+    pub(super) fn left(&self) -> u64 {
+        self.received.saturating_sub(self.filtered + self.taken + self.not_taken)
+    }
+
+    /// Its name in the ledger.
+    pub fn name(&self) -> String {
+        let queue = self.queue.map(|queue| format!(" queue {queue}")).unwrap_or_default();
+        format!("{}{queue} worker {}", self.interface, self.worker)
+    }
+
+    /// What does not come out, if anything.
+    pub(crate) fn imbalance(&self) -> Option<String> {
+        let Self { received, taken, filtered, not_taken, .. } = self;
+        (self.error.is_none() && *received != filtered + taken + not_taken).then(|| {
+            format!(
+                "{received} packets were put into the ring of {}, but {taken} taken, {not_taken} \
+                 left and {filtered} kept out by the filter",
+                self.name()
+            )
+        })
+    }
 }
 
 /// A ring that is read.
@@ -74,11 +106,11 @@ impl<R: Ring> Lane<R> {
                 return;
             }
         };
-        let lost: u64 = dropped.values().sum();
         let report = &mut self.report;
+        let lost: u64 = dropped.values().sum();
         if second {
             report.seconds += 1;
-            let before = report.dropped.values().sum();
+            let before = report.lost();
             report.most_received =
                 report.most_received.max(received.saturating_sub(report.received));
             report.most_dropped = report.most_dropped.max(lost.saturating_sub(before));
@@ -92,12 +124,15 @@ impl<R: Ring> Lane<R> {
             return false;
         }
         self.count(false);
-        self.report.error.is_some() || self.report.taken >= self.report.received
+        self.report.error.is_some() || self.report.left() == 0
     }
 
-    /// Closes the ring.
-    pub(super) fn close(mut self) -> RingReport {
+    /// Closes the ring; `failed` says that its packets were not all asked for.
+    pub(super) fn close(mut self, failed: bool) -> RingReport {
         self.count(true);
+        if failed {
+            self.report.not_taken = self.report.left();
+        }
         self.report
     }
 }

@@ -13,6 +13,8 @@ mod lane;
 mod meeting;
 mod order;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::{collections::BTreeMap, os::fd::RawFd, ptr::NonNull, sync::Arc};

@@ -135,7 +135,7 @@ impl<B: Backend> Live<B> {
                 }
             };
             let lane = &mut self.lanes[at];
-            let Some(frame) = lane.peek() else { return None };
+            let frame = lane.peek()?;
             lane.take();
             // SAFETY: as above.
             batch.push(unsafe { packet(frame, lane) });
@@ -183,10 +183,9 @@ impl<B: Backend> Live<B> {
                 }
                 Port::Waiting { generation, since, .. } => {
                     let all = self.shared.meetings[at].is_complete(*generation);
-                    if all || since.elapsed() > GATHER {
-                        if let Err(error) = self.enable(at) {
-                            tracing::warn!("{error}");
-                        }
+                    let go = all || since.elapsed() > GATHER;
+                    if go && let Err(error) = self.enable(at) {
+                        tracing::warn!("{error}");
                     }
                 }
             }
@@ -200,7 +199,7 @@ impl<B: Backend> Live<B> {
             return;
         }
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
-            self.closed.push(lane.close());
+            self.closed.push(lane.close(false));
         }
         self.ports[interface] = Port::Absent;
     }
@@ -271,7 +270,8 @@ impl<B: Backend> Source for Live<B> {
     }
 
     fn report(mut self: Box<Self>) -> SourceReport {
-        let open = self.lanes.drain(..).map(Lane::close);
+        let failed = self.stopped.is_none();
+        let open = self.lanes.drain(..).map(|lane| lane.close(failed));
         let rings = self.closed.drain(..).chain(open).collect();
         SourceReport { rings, ..SourceReport::default() }
     }
@@ -307,7 +307,7 @@ fn clear_error(fd: RawFd) {
 }
 
 /// Nanoseconds since 1970 by the system's clock.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
