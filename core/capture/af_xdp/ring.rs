@@ -176,7 +176,11 @@ impl Queue {
             (false, true) => dropped,
             (false, false) => dropped.saturating_sub(empty),
         };
-        BTreeMap::from([("ring_full", dropped - long + full), ("longer_than_frame", long)])
+        let mut reasons = BTreeMap::from([("ring_full", dropped - long + full)]);
+        if long > 0 {
+            reasons.insert("longer_than_frame", long);
+        }
+        reasons
     }
 }
 

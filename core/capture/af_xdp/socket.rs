@@ -177,7 +177,6 @@ fn binding(what: &str, port: &Port, queue: u32, bytes: u32, error: Errno) -> Rin
             "{what}: another AF_XDP socket has it; stop the program that holds it (`ss --xdp -p` \
              names it where the kernel has CONFIG_XDP_SOCKETS_DIAG)"
         ),
-        Errno::NETDOWN => format!("{what}: it is down; run `ip link set {name} up`"),
         Errno::INVAL if queue > 0 => format!(
             "{what}: it has fewer queues; compare with `ethtool -l {name}` and set `workers` to \
              what it has"
