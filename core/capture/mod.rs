@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code, reason = "back ends map files and rings; every block carries its proof")]
 
+pub mod af_packet;
+pub mod af_xdp;
 pub mod file;
 pub mod filter;
 pub mod format;
@@ -71,6 +73,8 @@ pub struct InputReport {
     pub name: String,
     /// Packets that were found in it, whoever's they were.
     pub packets: u64,
+    /// Packets of these that the filter kept out.
+    pub filtered: u64,
     /// Packets that were in it and could not be read, by reason.
     pub unreadable: std::collections::BTreeMap<&'static str, u64>,
     /// Bytes at its end that gave no packet.

@@ -13,6 +13,8 @@ mod lane;
 mod meeting;
 mod order;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::{collections::BTreeMap, os::fd::RawFd, ptr::NonNull, sync::Arc};
@@ -48,7 +50,7 @@ pub struct Setup {
     /// Milliseconds after which the kernel hands over a block that is not full.
     pub block_timeout_ms: u32,
     /// What is let through; `None` is everything.
-    pub filter: Option<Filter>,
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// One kind of rings.

@@ -66,6 +66,8 @@ pub struct Live<B: Backend> {
     /// The last batch was not full; for how long no packet may come.
     idle: Option<Duration>,
     closed: Vec<RingReport>,
+    /// Since when each interface is seen to be gone while its rings are open.
+    gone: Vec<Option<Instant>>,
     stopped: Option<Instant>,
 }
 
@@ -96,6 +98,7 @@ impl<B: Backend> Live<B> {
             order: Order::new(shared.window),
             idle: None,
             closed: Vec::new(),
+            gone: vec![None; shared.setup.interfaces.len()],
             stopped: None,
         };
         for interface in 0..shared.setup.interfaces.len() {
@@ -135,7 +138,7 @@ impl<B: Backend> Live<B> {
                 }
             };
             let lane = &mut self.lanes[at];
-            let Some(frame) = lane.peek() else { return None };
+            let frame = lane.peek()?;
             lane.take();
             // SAFETY: as above.
             batch.push(unsafe { packet(frame, lane) });
@@ -183,10 +186,9 @@ impl<B: Backend> Live<B> {
                 }
                 Port::Waiting { generation, since, .. } => {
                     let all = self.shared.meetings[at].is_complete(*generation);
-                    if all || since.elapsed() > GATHER {
-                        if let Err(error) = self.enable(at) {
-                            tracing::warn!("{error}");
-                        }
+                    let go = all || since.elapsed() > GATHER;
+                    if go && let Err(error) = self.enable(at) {
+                        tracing::warn!("{error}");
                     }
                 }
             }
@@ -196,11 +198,16 @@ impl<B: Backend> Live<B> {
     /// Closes the rings of an interface that is gone, once all their packets are taken.
     fn close(&mut self, interface: usize) {
         let gone = |lane: &Lane<B::Ring>| usize::from(lane.interface) == interface;
-        if self.lanes.iter_mut().any(|lane| gone(lane) && lane.peek().is_some()) {
+        // What the kernel has counted and not handed over yet comes when a block's time is up.
+        let since = *self.gone[interface].get_or_insert_with(Instant::now);
+        let late = since.elapsed() > DRAIN;
+        let mut theirs = self.lanes.iter_mut().filter(|lane| gone(lane));
+        if theirs.any(|lane| lane.peek().is_some() || !(late || lane.is_drained())) {
             return;
         }
+        self.gone[interface] = None;
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
-            self.closed.push(lane.close());
+            self.closed.push(lane.close(false));
         }
         self.ports[interface] = Port::Absent;
     }
@@ -271,7 +278,8 @@ impl<B: Backend> Source for Live<B> {
     }
 
     fn report(mut self: Box<Self>) -> SourceReport {
-        let open = self.lanes.drain(..).map(Lane::close);
+        let failed = self.stopped.is_none();
+        let open = self.lanes.drain(..).map(|lane| lane.close(failed));
         let rings = self.closed.drain(..).chain(open).collect();
         SourceReport { rings, ..SourceReport::default() }
     }
@@ -307,7 +315,7 @@ fn clear_error(fd: RawFd) {
 }
 
 /// Nanoseconds since 1970 by the system's clock.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
