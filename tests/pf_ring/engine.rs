@@ -317,12 +317,18 @@ fn overload_is_counted_to_the_packet() {
     if !is_double("rings of 64 slots") {
         return;
     }
-    for (workers, capture) in [(1, ""), (2, ""), (2, "balance = \"round_robin\"")] {
+    let small = "snaplen = 1536";
+    let robin = "snaplen = 1536\nbalance = \"round_robin\"";
+    for (workers, capture) in [(1, small), (2, small), (2, robin)] {
         let live = Live {
             workers,
             capture,
             feed: vec![("lo", named("curl-methods-nginx-apache.pcap"))],
-            double: vec![("RINGMILL_DOUBLE_SLOTS", "64"), ("RINGMILL_DOUBLE_REPEAT", "400")],
+            double: vec![
+                ("RINGMILL_DOUBLE_SLOTS", "64"),
+                ("RINGMILL_DOUBLE_REPEAT", "400"),
+                ("RINGMILL_DOUBLE_BURST", "1000"),
+            ],
             ..Live::default()
         };
         let ran = live.run();
@@ -330,6 +336,8 @@ fn overload_is_counted_to_the_packet() {
         let (offered, full) = (&ran.books["offered"], ran.books["full"].as_u64().unwrap());
         assert_eq!(offered.as_u64(), Some(246 * 400));
         assert!(full > 1000 && received > 1000, "no overload: {}", ran.books);
+        let rings = ran.ledger["rings"].as_array().unwrap();
+        assert!(rings.iter().any(|ring| ring["most_dropped"].as_u64() > Some(0)), "{rings:?}");
     }
 }
 
@@ -377,7 +385,6 @@ fn an_interface_that_is_made_again_is_captured_again() {
 }
 
 #[test]
-#[ignore = "the engine hands no filter to its back ends yet"]
 fn a_filter_holds_on_every_ring() {
     if !is_double("a capture file as traffic") {
         return;

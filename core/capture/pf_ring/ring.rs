@@ -303,12 +303,12 @@ unsafe impl live::Ring for Ring {
         let Some((stat, queued)) = self.state() else {
             return Err(RingError("PF_RING does not give the ring's counters".to_owned()));
         };
-        let (queued, lost) = match self.end {
-            Some((end, lost)) => (end.saturating_sub(stat.recv), lost),
-            None => (queued, stat.drop),
+        let (received, lost) = match self.end {
+            Some((end, lost)) => (end.max(stat.recv), lost),
+            None => (stat.recv + queued, stat.drop),
         };
         Ok(Counts {
-            received: self.read + queued,
+            received,
             dropped: BTreeMap::from([("ring_full", lost)]),
             // Where the kernel does not take the filter, the library runs it, after it has
             // counted the packet as read.
