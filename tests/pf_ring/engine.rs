@@ -418,7 +418,7 @@ fn a_machine_without_pf_ring_says_so_in_a_sentence() {
         (library, "/no/such/libpfring.so", "libpfring does not load: /no/such/libpfring.so"),
         (library, "libc.so.6", "it has no `pfring_open`"),
         (fails, "module", "PF_RING's kernel module is not loaded; `modprobe pf_ring`"),
-        (fails, "root", "needs root"),
+        (fails, "root", "needs CAP_NET_RAW; run as root, or once `setcap"),
         (fails, "version", "libpfring (8.9.0) and its kernel module have to be of one version"),
         ("RINGMILL_DOUBLE_VERSION", "0x070600", "libpfring 7.6.0 is too old"),
         ("RINGMILL_DOUBLE_HEADER", "45", "packet headers of 45 bytes, not of 48"),

@@ -360,7 +360,12 @@ fn refusal(interface: &str, error: &io::Error, library: &Library) -> String {
     match error.raw_os_error() {
         Some(libc::EAFNOSUPPORT) => super::NO_MODULE.to_owned(),
         Some(libc::EPERM | libc::EACCES) => {
-            format!("{interface}: opening a PF_RING ring needs root; start the engine as root")
+            let program = std::env::current_exe().unwrap_or_else(|_| "engine".into());
+            format!(
+                "capturing from {interface} needs CAP_NET_RAW; run as root, or once `setcap \
+                 cap_net_raw,cap_net_admin+ep {}`",
+                program.display()
+            )
         }
         Some(libc::EINVAL | libc::ENODEV) => match netdev::state(interface) {
             Ok(None) => {
