@@ -18,6 +18,10 @@ mod calls;
 mod common;
 #[path = "pf_ring/engine.rs"]
 mod engine;
+#[path = "pf_ring/machine.rs"]
+mod machine;
+#[path = "common/net.rs"]
+mod net;
 #[path = "pf_ring/rings.rs"]
 mod rings;
 #[path = "pf_ring/wire.rs"]

@@ -15,7 +15,7 @@ use pfring_sys::{
 };
 use ringmill::sdk::testing::Frame;
 
-use crate::wire::{Wire, is_double, library};
+use crate::wire::{Wire, is_double, library, settle};
 
 /// A handle as the library gives it, closed at the end.
 struct Raw(*mut Pfring);
@@ -59,7 +59,7 @@ impl Raw {
     }
 
     fn drain(&self) -> usize {
-        thread::sleep(Duration::from_millis(20));
+        settle();
         std::iter::repeat_with(|| self.recv(0).0).take_while(|&got| got == 1).count()
     }
 
@@ -120,7 +120,7 @@ fn what_recv_returns() {
     assert_eq!(call!(raw, enable_ring), 0, "twice");
     assert_eq!(raw.recv(0).0, 0);
     wire.send(&frames(1));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     let (got, data, header) = raw.recv(0);
     assert_eq!((got, data.is_null()), (1, false));
     let header = header.get();
@@ -157,7 +157,7 @@ fn one_pointer_stays_and_the_one_before_does_not() {
     let Some(wire) = Wire::new("raw-pointer") else { return };
     let raw = Raw::enabled(&wire);
     wire.send(&frames(2));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     let first = raw.recv(0).1;
     // A flood does not reach the packet that was read last.
     for _ in 0..100 {
@@ -179,7 +179,7 @@ fn copying_reads_do_not_cut_the_header_to_the_buffer() {
     let Some(wire) = Wire::new("raw-copy") else { return };
     let raw = Raw::enabled(&wire);
     wire.send(&frames(1));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     let (mut buffer, mut header) = ([0xaa_u8; 154], HeaderBuffer::new());
     let mut data = buffer.as_mut_ptr();
     let got = call!(raw, recv, &raw mut data, 100, header.as_mut_ptr(), 0);
@@ -194,7 +194,7 @@ fn poll_goes_by_the_watermark() {
     let Some(wire) = Wire::new("raw-poll") else { return };
     let raw = Raw::enabled(&wire);
     wire.send(&frames(10));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     let began = Instant::now();
     assert_eq!(call!(raw, poll, 200), 0, "ten packets are fewer than 128");
     assert!(began.elapsed() >= Duration::from_millis(190));
@@ -205,7 +205,7 @@ fn poll_goes_by_the_watermark() {
     assert_eq!(raw.drain(), 10);
     assert_eq!(call!(raw, poll, 0), 0);
     wire.send(&frames(200));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     assert_eq!(call!(raw, set_poll_watermark, 128), 0);
     assert_eq!(call!(raw, poll, 100), 1);
 }
@@ -215,11 +215,11 @@ fn poll_lets_packets_into_a_ring_that_is_not_enabled() {
     let Some(wire) = Wire::new("raw-idle") else { return };
     let raw = Raw::open(&wire, 0);
     wire.send(&frames(3));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     assert_eq!(call!(raw, get_num_queued_pkts), 0);
     assert_eq!(call!(raw, poll, 1), 0);
     wire.send(&frames(4));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     assert_eq!(call!(raw, get_num_queued_pkts), 4);
     assert_eq!(raw.recv(0).0, NOT_ENABLED);
     assert_eq!(raw.stats().recv, 0);
@@ -259,7 +259,7 @@ fn statistics_count_what_was_read_and_nothing_while_disabled() {
     let Some(wire) = Wire::new("raw-stats") else { return };
     let raw = Raw::enabled(&wire);
     wire.send(&frames(10));
-    thread::sleep(Duration::from_millis(20));
+    settle();
     assert_eq!((raw.stats().recv, call!(raw, get_num_queued_pkts)), (0, 10));
     raw.recv(0);
     raw.recv(0);

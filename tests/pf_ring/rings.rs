@@ -1,6 +1,6 @@
 //! What the safe ring has to do.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use pfring_sys::{ClusterType, Library};
 use ringmill::capture::{
@@ -10,7 +10,8 @@ use ringmill::capture::{
 use ringmill::sdk::testing::Frame;
 
 use crate::wire::{
-    TIME, Wire, bytes, cluster, connections, is_double, library, options, ring, take, take_all,
+    TIME, Wire, bytes, cluster, connections, is_double, library, options, ring, settle, take,
+    take_all,
 };
 
 fn counts(ring: &mut Ring) -> (u64, u64) {
@@ -44,7 +45,7 @@ fn times_are_in_nanoseconds() {
     let Some(wire) = Wire::new("times") else { return };
     let mut ring = ring(&wire, &options());
     wire.send(&numbered(3, 100));
-    std::thread::sleep(Duration::from_millis(20));
+    settle();
     let times: Vec<i64> = (0..3)
         .map(|_| {
             let frame = ring.peek().unwrap();
@@ -65,7 +66,7 @@ fn what_is_longer_than_the_snaplen_is_cut_and_its_length_known() {
     let mut ring = ring(&wire, &Options { snaplen: 128, ..options() });
     let sent = numbered(20, 900);
     wire.send(&sent);
-    std::thread::sleep(Duration::from_millis(20));
+    settle();
     for whole in &sent {
         let frame = ring.peek().unwrap();
         assert_eq!(bytes(&frame), whole[..128]);
@@ -91,7 +92,7 @@ fn all_packets_of_a_batch_stay_readable_until_it_ends() {
     let mut ring = ring(&wire, &options());
     let sent = numbered(1000, 700);
     wire.send(&sent);
-    std::thread::sleep(Duration::from_millis(50));
+    settle();
     let mut seen = 0;
     for size in [256, 1, 2, 256, 256, 229] {
         let mut batch = Vec::new();
@@ -154,7 +155,7 @@ fn what_does_not_fit_is_counted_to_the_packet() {
     let mut ring = ring(&wire, &options());
     let sent = 20_000;
     wire.send(&numbered(sent, 1358));
-    std::thread::sleep(Duration::from_millis(200));
+    settle();
     let (received, dropped) = counts(&mut ring);
     assert!(dropped > 10_000 && received > 4000, "{received} {dropped}");
     assert_eq!(received + dropped, sent as u64);
@@ -173,7 +174,7 @@ fn a_stopped_ring_gives_what_it_had_and_no_more() {
     let mut ring = ring(&wire, &options());
     let sent = numbered(30, 100);
     wire.send(&sent);
-    std::thread::sleep(Duration::from_millis(20));
+    settle();
     let first = ring.peek().unwrap();
     assert_eq!(bytes(&first), sent[0]);
     ring.stop();
@@ -329,7 +330,7 @@ fn an_interface_that_goes_is_silence_and_its_counts_stay() {
     let mut ring = ring(&wire, &options());
     let sent = numbered(12, 100);
     wire.send(&sent);
-    std::thread::sleep(Duration::from_millis(20));
+    settle();
     wire.vanish();
     assert_eq!(take_all(&mut ring), sent);
     assert_eq!(counts(&mut ring), (12, 0));

@@ -16,6 +16,7 @@ use pfring_sys::Library;
 use ringmill::{
     capture::{
         live::{RawFrame, Ring as _},
+        netdev,
         pf_ring::{Cluster, Options, Ring},
     },
     sdk::testing::Frame,
@@ -76,6 +77,11 @@ fn double() -> Option<Double> {
     })
 }
 
+/// Whether it is the double.
+pub(crate) fn has_double() -> bool {
+    double().is_some()
+}
+
 /// Whether it is the double, for tests of what only that can show; says SKIPPED if not.
 pub(crate) fn is_double(why: &str) -> bool {
     let is = double().is_some();
@@ -131,6 +137,13 @@ impl Wire {
         ] {
             let done = Command::new("ip").args(line.split(' ')).status();
             assert!(done.is_ok_and(|status| status.success()), "ip {line}");
+        }
+        // Before the kernel has noticed the carrier it drops what the interface sends.
+        let running = |name| netdev::state(name).unwrap().is_some_and(|state| state.running);
+        let began = Instant::now();
+        while !(running(near) && running(far)) {
+            assert!(began.elapsed() < Duration::from_secs(10), "the veth pair does not come up");
+            thread::sleep(Duration::from_millis(5));
         }
         // Without a protocol it receives nothing; it only sends.
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
@@ -211,6 +224,14 @@ pub(crate) fn options() -> Options {
     }
 }
 
+/// Waits until what was sent has come: at once with the double, while a veth pair may leave
+/// packets to a thread of the kernel.
+pub(crate) fn settle() {
+    if double().is_none() {
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// Opens a ring and lets packets in.
 pub(crate) fn ring(wire: &Wire, options: &Options) -> Ring {
     let mut ring = Ring::open(library(), &wire.device, options).unwrap();
@@ -257,7 +278,7 @@ pub(crate) fn take(ring: &mut Ring, count: usize) -> Vec<Vec<u8>> {
 
 /// All that is in a ring, after what was sent has had time to come.
 pub(crate) fn take_all(ring: &mut Ring) -> Vec<Vec<u8>> {
-    thread::sleep(Duration::from_millis(20));
+    settle();
     let mut taken = Vec::new();
     while let Some(frame) = ring.peek() {
         taken.push(bytes(&frame));
@@ -298,7 +319,7 @@ fn the_wire_for_the_real_library_carries_frames() {
     let sent = connections(8, 4);
     wire.send(&sent);
     wire.transmit(&sent[0]);
-    thread::sleep(Duration::from_millis(20));
+    thread::sleep(Duration::from_millis(200));
     let mut arrived = vec![Vec::new(); 2];
     let mut buffer = [0; 2048];
     loop {

@@ -47,7 +47,7 @@ use std::{process, sync::Arc};
 
 use pfring_sys::{ClusterType, Library, MOST_QUEUES, MOST_SNAPLEN, Version};
 
-pub use probe::leaks;
+pub use probe::{has_module, leaks};
 pub use ring::{Cluster, Options, Ring};
 
 use super::live::{self, Missing, RingError, Setup};

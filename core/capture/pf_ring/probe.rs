@@ -14,7 +14,7 @@ const NO_INTERFACE: &std::ffi::CStr = c"ringmill-looks-for-the-module";
 ///
 /// By opening what does not exist: the system says first whether it knows PF_RING's sockets at
 /// all, so that no interface is touched.
-pub(super) fn has_module(library: &Library) -> bool {
+pub fn has_module(library: &Library) -> bool {
     // SAFETY: the name ends with a zero and is static.
     let ring = unsafe { (library.open)(NO_INTERFACE.as_ptr(), 128, 0) };
     let error = io::Error::last_os_error().raw_os_error();
