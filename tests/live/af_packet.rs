@@ -44,7 +44,7 @@ pub(crate) fn config(workers: usize, capture: &str, more: &str, folder: &Path) -
 }
 
 /// The stage that remembers all packets.
-fn witness(folder: &Path) -> String {
+pub(crate) fn witness(folder: &Path) -> String {
     format!("[[stage]]\nuse = \"witness\"\nfolder = {folder:?}\n")
 }
 
@@ -102,7 +102,9 @@ fn every_packet_comes_once_and_the_records_are_those_of_the_files() {
 }
 
 /// The workers and the sources of each flow that was seen in a folder.
-fn flows(folder: &Path) -> BTreeMap<(String, String), (BTreeSet<usize>, BTreeSet<String>)> {
+pub(crate) fn flows(
+    folder: &Path,
+) -> BTreeMap<(String, String), (BTreeSet<usize>, BTreeSet<String>)> {
     let mut flows: BTreeMap<_, (BTreeSet<usize>, BTreeSet<String>)> = BTreeMap::new();
     for (worker, packets) in stages::seen(folder) {
         for packet in packets {
