@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "back ends map files and rings; every block carries its proof")]
 
 pub mod af_packet;
+pub mod ethtool;
 pub mod file;
 pub mod filter;
 pub mod format;
