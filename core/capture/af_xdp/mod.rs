@@ -31,8 +31,9 @@
 //! The card deals the packets to its queues, not the kernel and not we. That both directions of
 //! a connection reach one worker takes a card with a symmetric hash (`ethtool -X eth2 xfrm
 //! symmetric-xor`, or a symmetric key); on a veth pair the queue is that of the sending end, which
-//! the kernel chooses by its own symmetric hash unless the sender bypasses the queueing
-//! discipline or asks for a queue of its own.
+//! the kernel chooses by its own symmetric hash. Not so where the sender bypasses the queueing
+//! discipline or asks for a queue, nor for tagged frames from a packet socket: `packet_snd` points
+//! behind the tag and the hash looks for it there, so that every packet falls where it will.
 //!
 //! Sources: `Documentation/networking/af_xdp.rst`, `net/xdp/xsk.c`, `net/core/dev.c`
 //! (`dev_xdp_attach`, `netif_receive_generic_xdp`), `drivers/net/veth.c` in Linux 6.18.
