@@ -16,11 +16,12 @@ use crate::{
     capture::{
         Source, SourceReport,
         file::Read,
+        filter::Filter,
         input::{self, Input, InputError},
         live::RingError,
     },
     chain::{BuildError, Chain},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Place},
     host::{Board, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
@@ -57,6 +58,7 @@ pub struct Engine {
     config: Config,
     run: Arc<Run>,
     plan: Plan,
+    filter: Option<Arc<Filter>>,
     live: Vec<Arc<CachePadded<Live>>>,
     stop: Arc<AtomicBool>,
 }
@@ -114,8 +116,10 @@ impl Engine {
     pub fn with(config: Config, stages: &[Factory]) -> Result<Self, StartError> {
         let run = Arc::new(Run::new()?);
         let plan = Plan::new(&config, stages, &run)?;
+        let filter = config.capture.filter.as_deref().map(|text| compile(text, &config));
+        let filter = filter.transpose()?.map(Arc::new);
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
-        Ok(Self { config, run, plan, live, stop: Arc::default() })
+        Ok(Self { config, run, plan, filter, live, stop: Arc::default() })
     }
 
     /// Setting it ends the run at the next batch.
@@ -150,7 +154,7 @@ impl Engine {
     /// # Errors
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
     pub fn run(self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
-        let supply = supply::choose(&self.config)?;
+        let supply = supply::choose(&self.config, self.filter.clone())?;
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
         let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
@@ -339,6 +343,12 @@ impl Start {
             tracing::info!("all rings are open");
         }
     }
+}
+
+/// The filter of `[capture]`, or the error at its place.
+fn compile(text: &str, config: &Config) -> Result<Filter, ConfigError> {
+    let compiled = Filter::new(text);
+    compiled.map_err(|e| config.document.at_key(&Place::CAPTURE, "filter", &e.to_string()))
 }
 
 /// What a worker leaves behind.

@@ -16,8 +16,10 @@ use crate::{
         af_packet::AfPacket,
         af_xdp::AfXdp,
         file::{Files, Read},
+        filter::Filter,
         input,
         live::{self, Live, Missing, RingError, Setup, Shared, watch},
+        pf_ring::PfRing,
     },
     config::{Backend, Capture, Config, WhenFull},
     engine::StartError,
@@ -48,21 +50,22 @@ pub(crate) trait Supply: Send + Sync {
 }
 
 /// The first back end of the config that this machine has.
-pub(crate) fn choose(config: &Config) -> Result<Arc<dyn Supply>, StartError> {
+pub(crate) fn choose(
+    config: &Config,
+    filter: Option<Arc<Filter>>,
+) -> Result<Arc<dyn Supply>, StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
-    let setup = setup(capture, workers).map(Arc::new);
-    let window = capture.live.as_ref().map_or(0, |live| live.window_ms);
-    let window = Duration::from_millis(window.into());
+    let setup = setup(capture, workers, filter.clone()).map(Arc::new);
     let mut missing = Vec::new();
     for &back_end in &capture.from {
         let live = match (back_end, &setup) {
             (Backend::File, _) | (_, None) => {
                 let inputs = input::expand(&capture.files, Path::new(""))?;
-                let files = Files::new(inputs, workers, capture.snaplen as usize)?;
+                let files = Files::new(inputs, workers, capture.snaplen as usize, filter)?;
                 return Ok(Arc::new(files));
             }
-            (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
-            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window),
+            (Backend::PfRing, Some(setup)) => start::<PfRing>(setup, window(capture)),
+            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window(capture)),
             // It stamps packets when it takes them, so that no older one can come: no window.
             (Backend::AfXdp, Some(setup)) => start::<AfXdp>(setup, Duration::ZERO),
         };
@@ -91,8 +94,14 @@ where
     Ok(Arc::new(Shared::new(backend, Arc::clone(setup), window)))
 }
 
+/// How long a packet of one interface waits for older ones of another.
+fn window(capture: &Capture) -> Duration {
+    let ms = capture.live.as_ref().map_or(0, |live| live.window_ms);
+    Duration::from_millis(ms.into())
+}
+
 /// What all rings of a capture have in common; none for capture files.
-fn setup(capture: &Capture, workers: usize) -> Option<Setup> {
+fn setup(capture: &Capture, workers: usize, filter: Option<Arc<Filter>>) -> Option<Setup> {
     let live = capture.live.as_ref()?;
     Some(Setup {
         interfaces: live.interfaces.clone(),
@@ -105,7 +114,7 @@ fn setup(capture: &Capture, workers: usize) -> Option<Setup> {
         snaplen: capture.snaplen,
         ring_bytes: live.ring_mib << 20,
         block_timeout_ms: live.block_timeout_ms,
-        filter: None,
+        filter,
     })
 }
 

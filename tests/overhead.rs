@@ -60,7 +60,7 @@ fn chain(config: &Config) -> Chain {
 /// CPU nanoseconds per packet and rows of one pass over the capture.
 fn pass(chain: &mut Chain, capture: &Path) -> (f64, usize) {
     let input = Input::File(capture.to_owned());
-    let files = Files::new(vec![input], 1, usize::MAX).unwrap();
+    let files = Files::new(vec![input], 1, usize::MAX, None).unwrap();
     let mut source = files.source(0, 256);
     let (mut spare, mut packets, mut rows) = (Batch::default(), 0, Count::default());
     let start = CpuTime::of_this_process().unwrap();

@@ -16,6 +16,7 @@ use ringmill_sdk::{Batch, Packet, Timestamp};
 
 use super::{
     Filled, InputReport, Source, SourceReport,
+    filter::{Filter, Judge, Sieve},
     format::{Reader, Step},
     input::{self, Block, Input, InputError, Opened, Progress, Reason, Stream, prefetch},
     share::Share,
@@ -32,6 +33,7 @@ pub struct Files {
     inputs: Vec<Input>,
     workers: usize,
     snaplen: usize,
+    filter: Option<Arc<Filter>>,
     shelf: Mutex<Vec<Shelf>>,
 }
 
@@ -62,19 +64,21 @@ impl Files {
         inputs: Vec<Input>,
         workers: usize,
         snaplen: usize,
+        filter: Option<Arc<Filter>>,
     ) -> Result<Arc<Self>, InputError> {
         let mut shelf: Vec<Shelf> = inputs.iter().map(|_| Shelf::Closed).collect();
         if let (Some(first), Some(place)) = (inputs.first(), shelf.first_mut()) {
             *place = Shelf::open(first, workers)?;
         }
-        Ok(Arc::new(Self { inputs, workers, snaplen, shelf: Mutex::new(shelf) }))
+        Ok(Arc::new(Self { inputs, workers, snaplen, filter, shelf: Mutex::new(shelf) }))
     }
 
     /// The source of one worker.
     pub fn source(self: &Arc<Self>, worker: usize, batch: usize) -> FileSource {
         let share = Share::new(worker, self.workers);
-        let report = SourceReport::default();
-        FileSource { files: Arc::clone(self), worker, share, limit: batch, open: None, report }
+        let (sieve, report) = (Sieve::new(self.filter.clone()), SourceReport::default());
+        let files = Arc::clone(self);
+        FileSource { files, worker, share, sieve, limit: batch, open: None, report }
     }
 
     /// How far the run has come.
@@ -117,7 +121,7 @@ impl Files {
             Shelf::Failed(error) => return Err(error.clone()),
             Shelf::Closed => return Err("it was closed; this is a bug in the engine".to_owned()),
         };
-        Ok(Open { bytes, reader: None, at: 0, damaged: false })
+        Ok(Open { bytes, reader: None, at: 0, unfit: 0, damaged: false })
     }
 
     /// What became of the inputs, after all workers are done: their reports, completed by what
@@ -132,6 +136,9 @@ impl Files {
                 Some(input) => input,
                 None => InputReport { name: self.inputs[at].to_string(), ..InputReport::default() },
             };
+            // But each has put only its own packets through the filter.
+            let walked = reports.iter().filter_map(|report| report.inputs.get(at));
+            input.filtered = walked.map(|input| input.filtered).sum();
             if let Shelf::Streaming { stream, .. } = std::mem::replace(place, Shelf::Closed) {
                 stream.stopper().store(true, Relaxed);
                 if let Some(tail) = stream.end().tail {
@@ -168,6 +175,7 @@ pub struct FileSource {
     files: Arc<Files>,
     worker: usize,
     share: Share,
+    sieve: Sieve,
     /// Packets in a batch.
     limit: usize,
     /// The input that is being walked; its report is the last of `report`.
@@ -182,6 +190,8 @@ struct Open {
     reader: Option<Reader>,
     /// Where in the map or the block the next record begins.
     at: usize,
+    /// Packets of link types for which the filter has no meaning.
+    unfit: u64,
     /// No record follows that could be read.
     damaged: bool,
 }
@@ -220,23 +230,36 @@ impl Source for FileSource {
         let (Some(open), Some(report)) = (&mut self.open, self.report.inputs.last_mut()) else {
             return Filled::More;
         };
-        let Open { bytes, reader: Some(reader), at, damaged } = open else { return Filled::More };
+        let Open { bytes, reader: Some(reader), at, unfit, damaged } = open else {
+            return Filled::More;
+        };
         let (share, snaplen) = (self.share, self.files.snaplen);
         if let Bytes::Mapped(_, progress) = bytes {
             progress.set(*at as u64);
         }
         let chunk = bytes.chunk();
         let room = self.limit.min(batch.room());
-        let (mut from, mut found, mut taken) = (*at, 0, 0);
+        let (mut from, mut found, mut filtered, mut taken) = (*at, 0, 0, 0);
         for _ in 0..STRIDE {
             match reader.step(chunk.get(from..).unwrap_or_default()) {
                 Step::Frame { frame, used } => {
                     prefetch::lines(chunk, from, from + used);
                     from += used;
+                    let judge = self.sieve.judge(frame.link);
+                    if matches!(judge, Judge::Unfit) {
+                        count_unfit(unfit, &self.sieve, frame.link, report);
+                        continue;
+                    }
                     found += 1;
                     if share.has(frame.data, frame.link) {
                         // A capture may claim that less was on the wire than it holds.
                         let wire = frame.wire_len.max(len32(frame.data));
+                        if let Judge::Program(program) = judge
+                            && !program.accepts(frame.data, wire)
+                        {
+                            filtered += 1;
+                            continue;
+                        }
                         let data = &frame.data[..frame.data.len().min(snaplen)];
                         let time = Timestamp(frame.time);
                         batch.push(Packet::new(data, time, wire, frame.link, frame.interface));
@@ -252,8 +275,8 @@ impl Source for FileSource {
                     break;
                 }
                 Step::Damaged(error) => {
-                    let left = (chunk.len() - from) as u64;
-                    (report.tail_bytes, report.tail) = (left, Some(error.to_string()));
+                    report.tail_bytes = (chunk.len() - from) as u64;
+                    say(report, error.to_string());
                     (report.failed, *damaged) = (true, true);
                     break;
                 }
@@ -261,6 +284,7 @@ impl Source for FileSource {
         }
         *at = from;
         report.packets += found;
+        report.filtered += filtered;
         Filled::More
     }
 
@@ -276,9 +300,29 @@ fn end_of_chunk(chunk: &[u8], from: usize, damaged: &mut bool, report: &mut Inpu
     let left = (chunk.len() - from) as u64;
     if left > 0 {
         let tail = input::Tail { offset: from as u64, bytes: left, reason: Reason::Cut };
-        (report.tail_bytes, report.tail) = (left, Some(tail.to_string()));
+        report.tail_bytes = left;
+        say(report, tail.to_string());
         *damaged = true;
     }
+}
+
+/// A packet of a link type for which the filter has no meaning. All workers count it, whoever's
+/// it is; the run goes on and has failed.
+#[cold]
+fn count_unfit(unfit: &mut u64, sieve: &Sieve, link: u16, report: &mut InputReport) {
+    *unfit += 1;
+    if *unfit == 1 {
+        report.failed = true;
+        say(report, sieve.why(link).unwrap_or_default());
+    }
+}
+
+/// Adds a sentence about the input.
+fn say(report: &mut InputReport, sentence: String) {
+    report.tail = Some(match report.tail.take() {
+        Some(before) => format!("{before}; {sentence}"),
+        None => sentence,
+    });
 }
 
 impl FileSource {
@@ -342,6 +386,7 @@ impl FileSource {
             let reasons = [
                 ("undeclared_interface", skipped.undeclared),
                 ("overlong_packet", skipped.overlong),
+                ("filter_unfit", open.unfit),
             ];
             report.unreadable = reasons.into_iter().filter(|(_, count)| *count > 0).collect();
         }

@@ -16,6 +16,7 @@ pub mod netdev;
 pub mod nic;
 pub mod pcap;
 pub mod pcapng;
+pub mod pf_ring;
 pub mod share;
 
 use ringmill_sdk::Batch;
@@ -72,6 +73,8 @@ pub struct InputReport {
     pub name: String,
     /// Packets that were found in it, whoever's they were.
     pub packets: u64,
+    /// Packets of these that the filter kept out.
+    pub filtered: u64,
     /// Packets that were in it and could not be read, by reason.
     pub unreadable: std::collections::BTreeMap<&'static str, u64>,
     /// Bytes at its end that gave no packet.

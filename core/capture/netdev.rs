@@ -47,6 +47,25 @@ pub fn state(name: &str) -> io::Result<Option<State>> {
     }))
 }
 
+/// What kind of hardware an interface is (`ARPHRD_` in linux/if_arp.h); `None` where there is none
+/// of that name.
+///
+/// # Errors
+/// When the system does not say.
+pub fn hardware(name: &str) -> io::Result<Option<u16>> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    let mut request = request(name)?;
+    // SAFETY: SIOCGIFHWADDR reads `ifr_name`, which ends with a zero, and writes `ifr_hwaddr`,
+    // both within `request`.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENODEV) { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: the call above has written `ifr_hwaddr`.
+    Ok(Some(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family }))
+}
+
 /// An ioctl request about the interface `name`.
 pub(crate) fn request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: `ifreq` is a C struct of integers, for which all zeros are a value.

@@ -1,7 +1,8 @@
 //! The ledger: every packet and every row is accounted for, and the sums must balance.
 //!
 //! ```text
-//! packets found in the inputs = received          (unless the run was stopped)
+//! packets found in the inputs = received + kept out by the filter
+//!                                                 (unless the run was stopped)
 //! wire = dropped by the NIC + dropped by rings + received                (live)
 //! put into a ring = kept out by the filter + taken by its worker         (live)
 //! received = passed + dropped, by stage and reason
@@ -189,6 +190,16 @@ impl Ledger {
         self.rings.iter().map(RingReport::lost).sum()
     }
 
+    /// Packets found in the inputs.
+    pub fn found(&self) -> u64 {
+        self.inputs.iter().map(|input| input.packets).sum()
+    }
+
+    /// Packets found in the inputs that the filter kept out.
+    pub fn filtered(&self) -> u64 {
+        self.inputs.iter().map(|input| input.filtered).sum()
+    }
+
     /// Packets that passed all stages.
     pub fn passed(&self) -> u64 {
         self.workers.iter().map(|worker| worker.passed).sum()
@@ -208,11 +219,15 @@ impl Ledger {
     /// Every sum that does not come out.
     fn check(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let found: u64 = self.inputs.iter().map(|input| input.packets).sum();
+        let found = self.found();
         let complete = self.inputs.iter().all(|input| input.complete || input.failed);
-        let received = self.received();
-        if !self.inputs.is_empty() && complete && !self.stopped && found != received {
-            wrong.push(format!("{found} packets were found, but {received} received"));
+        let (received, filtered) = (self.received(), self.filtered());
+        let files = !self.inputs.is_empty() && !self.stopped;
+        if files && complete && found != received + filtered {
+            wrong.push(format!(
+                "{found} packets were found, but {received} received and {filtered} kept out by \
+                 the filter"
+            ));
         }
         let taken: u64 = self.rings.iter().map(|ring| ring.taken).sum();
         if !self.rings.is_empty() && taken != received {

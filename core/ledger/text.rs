@@ -78,6 +78,9 @@ impl Ledger {
             }
             let name = input.name.trim_matches('`');
             write!(f, "  {name:<width$} {:>12}", count(input.packets, "packet"))?;
+            if input.filtered > 0 {
+                write!(f, ", {} kept out by the filter", Grouped(input.filtered))?;
+            }
             if !input.unreadable.is_empty() {
                 let reasons = input.unreadable.iter().map(|(&name, &n)| (name, n));
                 write!(f, ", not readable: {}", list(reasons))?;
@@ -206,6 +209,14 @@ impl Ledger {
     fn balance(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "balance")?;
         let (received, passed) = (Grouped(self.received()), Grouped(self.passed()));
+        if self.filtered() > 0 {
+            writeln!(
+                f,
+                "  packets        {} found = {received} received + {} kept out by the filter",
+                Grouped(self.found()),
+                Grouped(self.filtered())
+            )?;
+        }
         let dropped: u64 = self.dropped().values().flat_map(|reasons| reasons.values()).sum();
         if !self.interfaces.is_empty() {
             let (nics, rings) = (self.dropped_by_nics(), self.dropped_by_rings());

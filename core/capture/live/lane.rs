@@ -74,6 +74,8 @@ pub(super) struct Lane<R> {
     pub(super) interface: u16,
     pub(super) link: u16,
     report: RingReport,
+    /// What had been received and dropped when the last second had passed.
+    second: (u64, u64),
 }
 
 impl<R: Ring> Lane<R> {
@@ -81,7 +83,7 @@ impl<R: Ring> Lane<R> {
         let (interface_name, queue) = (name.to_owned(), ring.queue());
         let report =
             RingReport { interface: interface_name, worker, queue, ..RingReport::default() };
-        Self { link: ring.link(), ring, interface, report }
+        Self { link: ring.link(), ring, interface, report, second: (0, 0) }
     }
 
     /// The next packet, without taking it.
@@ -110,10 +112,11 @@ impl<R: Ring> Lane<R> {
         let lost: u64 = dropped.values().sum();
         if second {
             report.seconds += 1;
-            let before = report.lost();
+            let (received_before, lost_before) = self.second;
             report.most_received =
-                report.most_received.max(received.saturating_sub(report.received));
-            report.most_dropped = report.most_dropped.max(lost.saturating_sub(before));
+                report.most_received.max(received.saturating_sub(received_before));
+            report.most_dropped = report.most_dropped.max(lost.saturating_sub(lost_before));
+            self.second = (received, lost);
         }
         (report.received, report.dropped, report.filtered) = (received, dropped, filtered);
     }

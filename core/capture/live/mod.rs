@@ -50,7 +50,7 @@ pub struct Setup {
     /// Milliseconds after which the kernel hands over a block that is not full.
     pub block_timeout_ms: u32,
     /// What is let through; `None` is everything.
-    pub filter: Option<Filter>,
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// One kind of rings.

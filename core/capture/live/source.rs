@@ -66,6 +66,8 @@ pub struct Live<B: Backend> {
     /// The last batch was not full; for how long no packet may come.
     idle: Option<Duration>,
     closed: Vec<RingReport>,
+    /// Since when each interface is seen to be gone while its rings are open.
+    gone: Vec<Option<Instant>>,
     stopped: Option<Instant>,
 }
 
@@ -96,6 +98,7 @@ impl<B: Backend> Live<B> {
             order: Order::new(shared.window),
             idle: None,
             closed: Vec::new(),
+            gone: vec![None; shared.setup.interfaces.len()],
             stopped: None,
         };
         for interface in 0..shared.setup.interfaces.len() {
@@ -195,9 +198,14 @@ impl<B: Backend> Live<B> {
     /// Closes the rings of an interface that is gone, once all their packets are taken.
     fn close(&mut self, interface: usize) {
         let gone = |lane: &Lane<B::Ring>| usize::from(lane.interface) == interface;
-        if self.lanes.iter_mut().any(|lane| gone(lane) && lane.peek().is_some()) {
+        // What the kernel has counted and not handed over yet comes when a block's time is up.
+        let since = *self.gone[interface].get_or_insert_with(Instant::now);
+        let late = since.elapsed() > DRAIN;
+        let mut theirs = self.lanes.iter_mut().filter(|lane| gone(lane));
+        if theirs.any(|lane| lane.peek().is_some() || !(late || lane.is_drained())) {
             return;
         }
+        self.gone[interface] = None;
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
             self.closed.push(lane.close(false));
         }
