@@ -86,8 +86,7 @@ fn two_interfaces_stay_one_capture_when_one_of_them_was_away() {
     let frames = play::frames(&file).unwrap();
     // Of TCP over IPv4 without options: what servers send comes in on the second port.
     let from_server = |frame: &&&[u8]| u16::from_be_bytes([frame[34], frame[35]]) < 10_000;
-    let (servers, clients): (Vec<&[u8]>, Vec<&[u8]>) =
-        frames.iter().partition(from_server);
+    let (servers, clients): (Vec<&[u8]>, Vec<&[u8]>) = frames.iter().partition(from_server);
     let capture = "from = \"af_packet\"\ninterface = [\"cap0\", \"cap1\"]";
     let mut running =
         net::start(stages::engine(&net), |folder| config(4, capture, &witness(folder), folder));
