@@ -164,5 +164,11 @@ impl<B: live::Backend + 'static> Supply for Arc<Shared<B>> {
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {
         ledger.interfaces = (**self).watch().end();
         ledger.rings = reports.into_iter().flat_map(|report| report.rings).collect();
+        for ring in ledger.rings.iter().filter(|ring| ring.counted_by_driver) {
+            let mut interfaces = ledger.interfaces.iter_mut();
+            if let Some(interface) = interfaces.find(|interface| interface.name == ring.interface) {
+                interface.without(ring.lost());
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod af_packet;
 pub mod af_xdp;
+pub mod ethtool;
 pub mod file;
 pub mod filter;
 pub mod format;

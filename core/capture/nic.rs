@@ -1,6 +1,22 @@
-//! What a network card counts.
+//! What a network card counts: the packets that it took, and those that it lost before any ring.
+//!
+//! The kernel's general counters mean the same for every driver, but not every driver fills them
+//! in, and `rx_dropped` is no loss: it also counts frames of a protocol that the machine does not
+//! speak, which a packet socket has seen all the same. So the [drivers](drivers) that are known
+//! are asked for the counters of their own that mean loss; of all others the two general ones
+//! are taken that mean it. Never both, or a packet would be counted twice.
+//!
+//! What is lost between driver and rings, in the backlog of a CPU (RPS, or drivers without NAPI),
+//! no interface counts; /proc/net/softnet_stat has it for all interfaces together.
+
+mod drivers;
+mod link;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, io};
+
+use super::{ethtool::Device, netdev};
 
 /// The counters of an interface since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,23 +28,20 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads the counters of an interface.
+    /// Reads the counters of an interface of this thread's network namespace.
     ///
     /// # Errors
     /// When the system does not say.
     pub fn read(name: &str) -> io::Result<Self> {
-        // `interface: bytes packets errs drop fifo frame compressed multicast ...`, see
-        // proc(5); this file shows the network namespace of whoever reads it.
-        let table = std::fs::read_to_string("/proc/self/net/dev")?;
-        let line =
-            table.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'));
-        let fields = line.ok_or(io::ErrorKind::NotFound)?.split_whitespace();
-        let counts: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
-        let [_, received, _, drop, fifo, ..] = counts[..] else {
-            return Err(io::ErrorKind::InvalidData.into());
+        let state = netdev::state(name)?.ok_or(io::ErrorKind::NotFound)?;
+        let link = link::Statistics::read(state.index)?;
+        // A driver that does not answer is one that is not known.
+        let device = Device::new(name)?;
+        let driver = device.driver().unwrap_or_default();
+        let own = match drivers::knows(&driver) {
+            true => device.statistics().unwrap_or_default(),
+            false => Vec::new(),
         };
-        let dropped = [("drop", drop), ("fifo", fifo)];
-        let dropped = dropped.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
-        Ok(Self { received, dropped })
+        Ok(Self { received: link.rx_packets, dropped: drivers::losses(&driver, &own, &link) })
     }
 }

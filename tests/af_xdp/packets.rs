@@ -84,15 +84,20 @@ fn places(folder: &Path) -> Places {
 #[test]
 fn both_directions_of_a_flow_come_to_one_worker() {
     let Some(net) = pair(4, Mode::Native) else { return };
-    let files = format!("from = \"file\"\nfiles = {:?}", captures());
+    // Without those that bear tags: the kernel of the sender looks for their addresses in the wrong
+    // place when they come from a packet socket, and chooses any queue.
+    let mut captures = captures();
+    captures.retain(|path| !path.ends_with("curl-qinq.pcap"));
+    captures.retain(|path| !path.ends_with("python-requests-vlan.pcap"));
+    let files = format!("from = \"file\"\nfiles = {captures:?}");
     let expected = net::run(stages::engine(&net), |folder| witnessed(1, &files, folder)).good();
     let expected = places(expected.folder());
     let both = expected.values().filter(|places| places.len() == 2).count();
-    assert!(both > 30, "only {both} flows with two directions");
+    assert!(both > 20, "only {both} flows with two directions");
     for workers in [2, 4] {
         let running =
             net::start(stages::engine(&net), |folder| witnessed(workers, CAPTURE, folder));
-        net.send_captures("out0", &captures());
+        net.send_captures("out0", &captures);
         let ended = running.stop().good();
         for (worker, packets) in stages::seen(ended.folder()) {
             let times: Vec<_> = packets.iter().map(|packet| packet["time"].as_i64()).collect();
@@ -182,6 +187,8 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         let sent = first.packets + second.packets;
         assert_eq!(received + dropped, sent, "{mode:?}, {workers} workers: {}", ended.stderr);
         assert_eq!(ended.shares().iter().sum::<u64>(), received);
+        // The driver of a veth pair counts what our ring refuses as its own loss, too.
+        assert_eq!(ended.ledger["interfaces"][0]["nic_dropped"], serde_json::json!({}), "{mode:?}");
         assert!(grown < 4096, "its memory grew by {grown} KiB");
     }
 }

@@ -49,7 +49,7 @@ fn more_workers_than_queues() {
     let Some(net) = pair(2, Mode::Native) else { return };
     let said = sentence(engine(&net), 3, CAPTURE);
     let expected = "cap0 has 2 receive queues and AF_XDP needs one for each of the 3 workers: set \
-                    `workers = 2`, or run `ethtool -L cap0 rx 3`";
+                    `workers = 2`, or run `ethtool -L cap0 combined 3` (`rx 3` where";
     assert!(said.contains(expected), "{said}");
 }
 

@@ -13,9 +13,8 @@
 //! were taken out of its receive ring stay where they are until they are given back one by one.
 //! Not `xsk-rs`, because it is a shell around libxdp, which wants libelf, bindgen's libclang and
 //! a C compiler where it is built. Not `aya`, which has the map for XDP sockets and no sockets,
-//! and brings an ELF loader that five instructions do not need. Three things we do ourselves,
-//! because the crate cannot: bind(2) with `XDP_USE_SG`, count the *combined* queues of a card, and
-//! bpf(2). We do not ask for `XDP_USE_NEED_WAKEUP`: the crate does not show the ring's flag, and a
+//! and brings an ELF loader that five instructions do not need. Two things we do ourselves,
+//! because the crate cannot: bind(2) with `XDP_USE_SG`, and bpf(2). We do not ask for `XDP_USE_NEED_WAKEUP`: the crate does not show the ring's flag, and a
 //! worker has a core of its own, not the one on which the driver runs, so that there is nothing to
 //! wake.
 //!
@@ -31,8 +30,9 @@
 //! The card deals the packets to its queues, not the kernel and not we. That both directions of
 //! a connection reach one worker takes a card with a symmetric hash (`ethtool -X eth2 xfrm
 //! symmetric-xor`, or a symmetric key); on a veth pair the queue is that of the sending end, which
-//! the kernel chooses by its own symmetric hash unless the sender bypasses the queueing
-//! discipline or asks for a queue of its own.
+//! the kernel chooses by its own symmetric hash. Not so where the sender bypasses the queueing
+//! discipline or asks for a queue, nor for tagged frames from a packet socket: `packet_snd` points
+//! behind the tag and the hash looks for it there, so that every packet falls where it will.
 //!
 //! Sources: `Documentation/networking/af_xdp.rst`, `net/xdp/xsk.c`, `net/core/dev.c`
 //! (`dev_xdp_attach`, `netif_receive_generic_xdp`), `drivers/net/veth.c` in Linux 6.18.
@@ -98,9 +98,9 @@ impl Backend for AfXdp {
 
     fn open(&self, interface: usize, worker: usize) -> Result<Vec<Queue>, RingError> {
         let port = self.port(interface)?;
-        let (workers, queues) = (self.setup.workers, port.queues.count as usize);
+        let (workers, queues) = (self.setup.workers, port.queues as usize);
         if workers > queues {
-            return Err(RingError(port.queues.too_few(&port.name, workers)));
+            return Err(RingError(device::too_few(&port.name, port.queues, workers)));
         }
         (worker..queues)
             .step_by(workers)

@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     bpf::{self, Mode, SocketMap},
-    device::{self, Queues},
+    device,
 };
 use crate::capture::live::RingError;
 
@@ -24,12 +24,15 @@ pub(super) struct Port {
     pub(super) name: String,
     /// The interface's number; another one when it is made again.
     pub(super) index: u32,
-    pub(super) queues: Queues,
+    /// How many receive queues it has.
+    pub(super) queues: u32,
     /// Bytes of the longest frame with its Ethernet header and two VLAN tags.
     pub(super) longest: u32,
     pub(super) mode: Mode,
     /// The program takes packets that lie in several pieces.
     pub(super) frags: bool,
+    /// The driver counts as its own loss what a ring refused.
+    pub(super) counts_ours: bool,
     map: SocketMap,
     /// The program is there as long as this.
     _link: OwnedFd,
@@ -45,9 +48,9 @@ impl Port {
             let what = format!("{what} {name}");
             move |error: io::Error| refused(&what, &error)
         };
-        let queues = Queues::of(name);
+        let queues = device::queues(name);
         let longest = device::mtu(name).map_err(failed("cannot read the MTU of"))? + 14 + 2 * 4;
-        let map = SocketMap::new(queues.count).map_err(failed("cannot make an XDP map for"))?;
+        let map = SocketMap::new(queues).map_err(failed("cannot make an XDP map for"))?;
         // Kernels before 5.18 do not know the flag.
         let (program, frags) = bpf::load(&map, true)
             .map(|program| (program, true))
@@ -76,6 +79,7 @@ impl Port {
             longest,
             mode,
             frags,
+            counts_ours: mode == Mode::Native && device::counts_ours(name),
             map,
             _link: link,
             _promiscuous: membership,

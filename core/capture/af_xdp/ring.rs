@@ -237,6 +237,10 @@ unsafe impl Ring for Queue {
         Ok(Counts { received: self.received, dropped, filtered: self.filtered })
     }
 
+    fn is_counted_by_driver(&self) -> bool {
+        self.parts.port.counts_ours
+    }
+
     fn stop(&mut self) {
         self.parts.port.leave(self.parts.queue);
     }

@@ -120,7 +120,7 @@ impl Access {
         } else {
             String::new()
         };
-        let (queues, longest) = (port.queues.count, bytes - HEADROOM);
+        let (queues, longest) = (port.queues, bytes - HEADROOM);
         format!(
             "XDP in {mode} mode, {copy}, {queues} receive queues; packets longer than {longest} \
              bytes are {long}{vlan}"

@@ -26,6 +26,9 @@ pub struct RingReport {
     pub filtered: u64,
     /// Packets that were still in the ring when its worker failed.
     pub not_taken: u64,
+    /// What was dropped is also among the counters of the driver.
+    #[serde(skip)]
+    pub counted_by_driver: bool,
     /// Seconds that were counted.
     pub seconds: u64,
     /// The most packets received in one second.
@@ -81,8 +84,13 @@ pub(super) struct Lane<R> {
 impl<R: Ring> Lane<R> {
     pub(super) fn new(ring: R, interface: u16, name: &str, worker: usize) -> Self {
         let (interface_name, queue) = (name.to_owned(), ring.queue());
-        let report =
-            RingReport { interface: interface_name, worker, queue, ..RingReport::default() };
+        let report = RingReport {
+            interface: interface_name,
+            worker,
+            queue,
+            counted_by_driver: ring.is_counted_by_driver(),
+            ..RingReport::default()
+        };
         Self { link: ring.link(), ring, interface, report, second: (0, 0) }
     }
 

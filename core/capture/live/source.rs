@@ -58,17 +58,26 @@ pub struct Live<B: Backend> {
     worker: usize,
     /// Packets in a batch.
     limit: usize,
-    lanes: Vec<Lane<B::Ring>>,
+    pub(super) lanes: Vec<Lane<B::Ring>>,
     ports: Vec<Port<B::Ring>>,
     /// The time of each lane's next packet.
     heads: Vec<Option<i64>>,
     order: Order,
-    /// The last batch was not full; for how long no packet may come.
-    idle: Option<Duration>,
+    /// The last batch was not full.
+    idle: Option<Idle>,
     closed: Vec<RingReport>,
     /// Since when each interface is seen to be gone while its rings are open.
     gone: Vec<Option<Instant>>,
     stopped: Option<Instant>,
+}
+
+/// Why a batch was not full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// No ring had a packet.
+    Empty,
+    /// The oldest packet waits for this long, or for the rings that are empty.
+    Wait(Duration),
 }
 
 /// How this worker stands with an interface.
@@ -77,8 +86,8 @@ enum Port<R> {
     Open(u32),
     /// Its rings wait until all workers have theirs.
     Waiting { generation: u32, since: Instant, rings: Vec<R> },
-    /// The interface is not there.
-    Absent,
+    /// The interface is not there, or its rings of this generation could not be opened.
+    Absent { refused: u32 },
 }
 
 impl<B: Backend> Live<B> {
@@ -109,14 +118,13 @@ impl<B: Backend> Live<B> {
         Ok(live)
     }
 
-    /// Adds packets in time order. `None` if the batch is full, else how long it may take until
-    /// the next packet can be had.
+    /// Adds packets in time order. `None` if the batch is full, else why it is not.
     #[inline]
-    fn take(&mut self, batch: &mut Batch<'_>) -> Option<Duration> {
+    fn take(&mut self, batch: &mut Batch<'_>) -> Option<Idle> {
         let room = self.limit.min(batch.room());
         if let [lane] = self.lanes.as_mut_slice() {
             for _ in 0..room {
-                let Some(frame) = lane.peek() else { return Some(PATIENCE) };
+                let Some(frame) = lane.peek() else { return Some(Idle::Empty) };
                 lane.take();
                 // SAFETY: see `packet`; `fill` holds `self` for as long as the batch lives, and
                 // nothing but `fill` and `tend` releases or drops a ring.
@@ -132,9 +140,10 @@ impl<B: Backend> Live<B> {
         for _ in 0..room {
             let at = match self.order.next(&self.heads, now) {
                 Next::Take(at) => at,
-                Next::Empty => return Some(PATIENCE),
+                Next::Empty => return Some(Idle::Empty),
                 Next::Wait(ns) => {
-                    return Some(Duration::from_nanos(ns.unsigned_abs()).max(LEAST_WAIT));
+                    let longest = Duration::from_nanos(ns.unsigned_abs());
+                    return Some(Idle::Wait(longest.max(LEAST_WAIT)));
                 }
             };
             let lane = &mut self.lanes[at];
@@ -149,7 +158,7 @@ impl<B: Backend> Live<B> {
 
     /// Sleeps until a ring without packets gets some.
     #[cold]
-    fn sleep(&mut self, longest: Duration) {
+    fn sleep(&mut self, idle: Idle) {
         let waiting = self.ports.iter().any(Port::is_waiting);
         let empty = self.lanes.iter_mut().filter_map(|lane| match lane.peek() {
             None => Some(lane.ring.fd()),
@@ -157,15 +166,11 @@ impl<B: Backend> Live<B> {
         });
         let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut fds: Vec<libc::pollfd> = empty.map(poll).collect();
-        let timeout =
-            libc::timespec { tv_sec: 0, tv_nsec: i64::from(longest.min(PATIENCE).subsec_nanos()) };
-        let len = fds.len() as libc::nfds_t;
-        // SAFETY: `fds` and `timeout` live across the call; a null mask changes no signals.
-        unsafe { libc::ppoll(fds.as_mut_ptr(), len, &raw const timeout, ptr::null()) };
-        let broken = fds.iter().filter(|fd| fd.revents & !libc::POLLIN != 0);
-        if broken.map(|fd| clear_error(fd.fd)).count() > 0 {
-            // An interface is down; poll says so at once, again and again.
-            std::thread::sleep(LEAST_WAIT * 10);
+        match idle {
+            // Packets came while the chain was at work on the last batch.
+            Idle::Empty if fds.len() < self.lanes.len() => {}
+            Idle::Empty => poll_for(&mut fds, PATIENCE),
+            Idle::Wait(longest) => poll_for(&mut fds, longest.min(PATIENCE)),
         }
         if waiting {
             self.tend();
@@ -179,10 +184,10 @@ impl<B: Backend> Live<B> {
             match &mut self.ports[at] {
                 Port::Open(generation) if *generation != now => self.close(at),
                 Port::Open(_) => {}
-                Port::Absent if now != 0 && self.stopped.is_none() => self.reopen(at, now),
-                Port::Absent => {}
+                Port::Absent { .. } if now != 0 && self.stopped.is_none() => self.reopen(at, now),
+                Port::Absent { .. } => {}
                 Port::Waiting { generation, .. } if *generation != now => {
-                    self.ports[at] = Port::Absent;
+                    self.ports[at] = Port::Absent { refused: 0 };
                 }
                 Port::Waiting { generation, since, .. } => {
                     let all = self.shared.meetings[at].is_complete(*generation);
@@ -209,7 +214,7 @@ impl<B: Backend> Live<B> {
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
             self.closed.push(lane.close(false));
         }
-        self.ports[interface] = Port::Absent;
+        self.ports[interface] = Port::Absent { refused: 0 };
     }
 
     fn reopen(&mut self, interface: usize, generation: u32) {
@@ -219,7 +224,15 @@ impl<B: Backend> Live<B> {
                 self.ports[interface] = Port::Waiting { generation, since: Instant::now(), rings };
             }
             // It may have gone again, or not be set up yet; the next second tries again.
-            Err(error) => tracing::debug!("worker {}: {error}", self.worker),
+            Err(error) => {
+                let refused = std::mem::replace(
+                    &mut self.ports[interface],
+                    Port::Absent { refused: generation },
+                );
+                if !matches!(refused, Port::Absent { refused } if refused == generation) {
+                    tracing::warn!("worker {}: {error}; it goes on trying", self.worker);
+                }
+            }
         }
     }
 
@@ -250,11 +263,11 @@ impl<B: Backend> Source for Live<B> {
     fn fill<'a>(&'a mut self, batch: &mut Batch<'a>) -> Filled {
         // The batch before this one has ended, or `self` could not be borrowed.
         self.lanes.iter_mut().for_each(|lane| lane.ring.release());
-        if let Some(longest) = self.idle.take() {
+        if let Some(idle) = self.idle.take() {
             if self.stopped.is_some_and(|since| self.is_drained(since)) {
                 return Filled::End;
             }
-            self.sleep(longest);
+            self.sleep(idle);
         }
         self.idle = self.take(batch);
         Filled::More
@@ -303,6 +316,19 @@ unsafe fn packet<'a, R: Ring>(frame: RawFrame, lane: &Lane<R>) -> Packet<'a> {
     let data = unsafe { slice::from_raw_parts(frame.data.as_ptr(), frame.len as usize) };
     let time = Timestamp(frame.time);
     Packet::new(data, time, frame.wire_len, lane.link, lane.interface).with_vlan(frame.vlan)
+}
+
+/// Sleeps until one of the rings is readable, at most so long, which is less than a second.
+fn poll_for(fds: &mut [libc::pollfd], longest: Duration) {
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: i64::from(longest.subsec_nanos()) };
+    let len = fds.len() as libc::nfds_t;
+    // SAFETY: `fds` and `timeout` live across the call; a null mask changes no signals.
+    unsafe { libc::ppoll(fds.as_mut_ptr(), len, &raw const timeout, ptr::null()) };
+    let broken = fds.iter().filter(|fd| fd.revents & !libc::POLLIN != 0);
+    if broken.map(|fd| clear_error(fd.fd)).count() > 0 {
+        // An interface is down; poll says so at once, again and again.
+        std::thread::sleep(LEAST_WAIT * 10);
+    }
 }
 
 /// Takes a pending error off a socket, such as that its interface is down.

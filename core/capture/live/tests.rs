@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
     ptr::NonNull,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ringmill_sdk::Batch;
@@ -29,6 +29,8 @@ struct List {
     lent: Vec<Made>,
     received: u64,
     enabled: bool,
+    /// How often it says that it is empty before it gives a packet.
+    shy: u32,
     /// Never readable.
     fd: OwnedFd,
 }
@@ -45,7 +47,7 @@ impl Backend for Lists {
         let waiting = waiting.ok_or_else(|| RingError("no ring".to_owned()))?;
         let fd = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
         let received = waiting.len() as u64;
-        Ok(vec![List { waiting, lent: Vec::new(), received, enabled: false, fd }])
+        Ok(vec![List { waiting, lent: Vec::new(), received, enabled: false, shy: 0, fd }])
     }
 }
 
@@ -64,6 +66,10 @@ unsafe impl Ring for List {
 
     fn peek(&mut self) -> Option<RawFrame> {
         assert!(self.enabled, "a closed ring was read");
+        if self.shy > 0 {
+            self.shy -= 1;
+            return None;
+        }
         let (bytes, time) = self.waiting.front_mut()?;
         let len = u32::try_from(bytes.len()).unwrap();
         let data = NonNull::new(bytes.as_mut_ptr()).unwrap();
@@ -158,6 +164,20 @@ fn what_a_failed_worker_leaves_behind_is_counted() {
     let report = Box::new(live).report();
     assert_eq!((report.rings[0].taken, report.rings[0].not_taken), (2, 1));
     assert_eq!(report.rings[0].imbalance(), None);
+}
+
+#[test]
+fn a_packet_that_came_during_the_last_batch_is_not_slept_over() {
+    let mut live = live(&["lo"], &[&[1]], Duration::ZERO);
+    // The ring is empty at first, and has its packet when the worker is about to sleep.
+    live.lanes[0].ring.shy = 1;
+    for expected in [0, 1] {
+        let mut batch = Batch::default();
+        let start = Instant::now();
+        live.fill(&mut batch);
+        assert_eq!(batch.all().len(), expected);
+        assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
+    }
 }
 
 #[test]

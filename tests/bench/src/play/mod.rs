@@ -141,10 +141,10 @@ pub fn play(interface: &str, frames: &[&[u8]], plan: Plan) -> io::Result<Sent> {
 /// Waits until a packet is due; gives how many are.
 fn wait(start: Instant, pps: u64, sent: u64) -> usize {
     loop {
-        let due = (start.elapsed().as_secs_f64() * pps as f64) as u64 + 1;
-        match due.checked_sub(sent) {
-            None | Some(0) => thread::sleep(Duration::from_micros(100)),
-            Some(more) => return usize::try_from(more).unwrap_or(CALL),
+        let due = start.elapsed().as_nanos() * u128::from(pps) / 1_000_000_000 + 1;
+        match due.saturating_sub(u128::from(sent)) {
+            0 => thread::sleep(Duration::from_micros(100)),
+            more => return usize::try_from(more).unwrap_or(CALL),
         }
     }
 }
@@ -158,7 +158,7 @@ mod tests {
         bytes.extend([0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, link]);
         for (wire, frame) in records {
             bytes.extend([0; 8]);
-            bytes.extend((frame.len() as u32).to_be_bytes());
+            bytes.extend(u32::try_from(frame.len()).unwrap().to_be_bytes());
             bytes.extend(wire.to_be_bytes());
             bytes.extend(*frame);
         }

@@ -35,9 +35,9 @@ impl<'a> Sender<'a> {
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: `sockaddr_ll` is a C struct of integers, for which all zeros are a value.
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
         address.sll_ifindex = index.cast_signed();
-        let len = size_of_val(&address) as libc::socklen_t;
+        let len = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or_default();
         // SAFETY: `address` has `len` bytes and lives across the call.
         if unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) } != 0 {
             return Err(io::Error::last_os_error());
@@ -58,7 +58,8 @@ impl<'a> Sender<'a> {
     /// Sends these frames; gives how many of them, from the first on, the kernel took.
     pub(super) fn send(&mut self, which: Range<usize>) -> io::Result<usize> {
         let messages = &mut self.messages[which];
-        let (count, first) = (messages.len() as libc::c_uint, messages.as_mut_ptr());
+        let count = libc::c_uint::try_from(messages.len()).unwrap_or(libc::c_uint::MAX);
+        let first = messages.as_mut_ptr();
         // SAFETY: `first` points to `count` messages, each with one `iovec` in `slices`, whose heap
         // memory stays where it is, and that with a frame that outlives `self`.
         let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), first, count, 0) };
