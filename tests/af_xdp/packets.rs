@@ -194,6 +194,44 @@ fn what_finds_no_place_is_counted_to_the_packet() {
 }
 
 #[test]
+fn a_filter_keeps_packets_out_and_they_are_counted() {
+    let file = methods();
+    let frames = play::frames(&file).unwrap();
+    for (mode, workers) in [(Mode::Native, 2), (Mode::Generic, 1)] {
+        let Some(net) = pair(2, mode) else { return };
+        // IPv4 without options: Ethernet's 14 bytes, 20 of IP, and the flags are TCP's 14th.
+        let capture = CAPTURE.replace("ring_mib = 4", "ring_mib = 32");
+        let capture = format!("{capture}\nfilter = \"tcp[tcpflags] & tcp-syn != 0\"");
+        let is_syn =
+            |frame: &&&[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] & 2 != 0;
+        let running = net::start(engine(&net), |folder| config(workers, &capture, "", folder));
+        let sent = net.send("out0", &frames, Plan { rounds: 20, ..Plan::default() }).packets;
+        let ended = running.stop().good();
+        let expected = 20 * frames.iter().filter(is_syn).count() as u64;
+        assert!(expected > 0 && expected < sent);
+        assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
+        assert_eq!((ended.sum("filtered"), ended.sum("taken")), (sent - expected, expected));
+    }
+}
+
+#[test]
+fn frames_of_2048_bytes_are_enough_for_ethernet() {
+    let file = methods();
+    let frames = play::frames(&file).unwrap();
+    for mode in [Mode::Native, Mode::Generic] {
+        let Some(net) = pair(1, mode) else { return };
+        for interface in ["cap0", "out0"] {
+            net.must(&format!("ip link set {interface} mtu 1500"));
+        }
+        let running = net::start(engine(&net), |folder| config(1, CAPTURE, "", folder));
+        let sent = net.send("out0", &frames, Plan::default()).packets;
+        let ended = running.stop().good();
+        assert!(ended.stderr.contains("packets longer than 1792 bytes"), "{}", ended.stderr);
+        assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
+    }
+}
+
+#[test]
 fn two_interfaces_are_one_capture() {
     let Some(net) = Net::with_pairs(2, 2) else { return };
     let file = methods();
