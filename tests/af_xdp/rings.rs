@@ -1,6 +1,11 @@
 //! The rings themselves, without an engine.
 
-use std::{fs, slice, sync::Arc, thread, time::Duration};
+use std::{
+    fs, slice,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ringmill::{
     capture::{
@@ -143,6 +148,22 @@ fn packets_of_several_frames_stay_as_they_are_too() {
             assert_eq!((counts.received, counts.dropped.values().sum::<u64>()), (66, 0));
         });
     }
+}
+
+#[test]
+fn a_queue_that_another_socket_has_is_waited_for_and_then_refused() {
+    let Some(net) = pair(1, Mode::Native) else { return };
+    net.inside(|| {
+        let (backend, ring) = open();
+        let start = Instant::now();
+        let said = backend.open(0, 0).err().unwrap().to_string();
+        let expected =
+            "cannot open queue 0 of cap0: another AF_XDP socket has it; stop the program";
+        assert!(said.starts_with(expected), "{said}");
+        assert!(start.elapsed() > Duration::from_millis(500), "it may be about to give it back");
+        drop(ring);
+        assert_eq!(backend.open(0, 0).unwrap().len(), 1);
+    });
 }
 
 /// How many IPv4 packets the kernel got, in the namespace of this thread.
