@@ -129,6 +129,12 @@ impl AfXdp {
                 "there is no interface `{name}`; `ip link` lists those that there are"
             )));
         };
+        if !matches!(netdev::hardware(name), Ok(Some(libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK))) {
+            return Err(RingError(format!(
+                "{name} carries no Ethernet frames, and XDP takes nothing else; capture from it by \
+                 `af_packet`"
+            )));
+        }
         match &*slot {
             Some(port) if port.index == state.index => Ok(Arc::clone(port)),
             _ => {
