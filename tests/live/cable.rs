@@ -5,9 +5,10 @@ use std::{fs, path::Path, process::Command, thread, time::Duration};
 use ringmill_bench::play::{self, Plan};
 
 use crate::{
-    af_packet::config,
+    af_packet::{config, flows, witness},
     common::root,
     net::{self, Net},
+    stages,
 };
 
 fn capture_file() -> Vec<u8> {
@@ -75,6 +76,45 @@ fn an_interface_that_was_deleted_and_made_again_gives_packets_again() {
         assert_eq!((received, lost), (sent, 0), "{workers} workers, {more}: {}", ended.stderr);
         assert_eq!(ended.ledger["interfaces"][0]["interruptions"], 2);
         assert_eq!(ended.ledger["rings"].as_array().unwrap().len(), 3 * workers);
+    }
+}
+
+#[test]
+fn two_interfaces_stay_one_capture_when_one_of_them_was_away() {
+    let Some(net) = Net::with_pairs(2, 2) else { return };
+    let file = capture_file();
+    let frames = play::frames(&file).unwrap();
+    // Of TCP over IPv4 without options: what servers send comes in on the second port.
+    let from_server = |frame: &&&[u8]| u16::from_be_bytes([frame[34], frame[35]]) < 10_000;
+    let (servers, clients): (Vec<&[u8]>, Vec<&[u8]>) = frames.iter().partition(from_server);
+    let capture = "from = \"af_packet\"\ninterface = [\"cap0\", \"cap1\"]";
+    let mut running =
+        net::start(stages::engine(&net), |folder| config(4, capture, &witness(folder), folder));
+    let mut sent = 0;
+    for round in 0..3 {
+        match round {
+            0 => {}
+            1 => {
+                net.must("ip link set cap1 down");
+                running.wait_for("cap1 is down");
+                net.must("ip link set cap1 up");
+                running.wait_for("cap1 is back");
+            }
+            _ => {
+                net.must("ip link delete cap0");
+                running.wait_for("cap0 is gone");
+                net.add_pair(0, 2);
+                running.wait_for("cap0 is back");
+                thread::sleep(Duration::from_secs(4));
+            }
+        }
+        sent += net.send("out0", &clients, Plan::default()).packets;
+        sent += net.send("out1", &servers, Plan::default()).packets;
+    }
+    let ended = running.stop().good();
+    assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{}", ended.stderr);
+    for (flow, (workers, sources)) in flows(ended.folder()) {
+        assert_eq!((workers.len(), sources.len()), (1, 2), "{flow:?}");
     }
 }
 

@@ -22,7 +22,7 @@ use ringmill::{
 };
 use rustix::{
     fd::{AsRawFd as _, OwnedFd},
-    net::{AddressFamily, SocketType, netdevice, socket},
+    net::{AddressFamily, Protocol, SocketFlags, SocketType, netdevice, socket, socket_with},
     thread::{UnshareFlags, unshare_unsafe},
 };
 
@@ -111,6 +111,11 @@ impl Wire {
             let c_name = CString::new(device.as_str()).unwrap();
             return Some(Self { device, end: End::Double(double, c_name) });
         }
+        Self::veth()
+    }
+
+    /// A veth pair in a network namespace of this thread's own; needs root.
+    fn veth() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             common::skipped("rings of the real library need root");
             return None;
@@ -277,4 +282,40 @@ pub(crate) fn connections(count: usize, each: usize) -> Vec<Vec<u8>> {
         Frame::tcp(from, to).payload(format!("{connection} {turn}")).build()
     };
     (0..count * each).map(packet).collect()
+}
+
+/// Nothing else shows it on machines without the real library.
+#[test]
+fn the_wire_for_the_real_library_carries_frames() {
+    let Some(wire) = Wire::veth() else { return };
+    let End::Veth(sender, far) = &wire.end else { panic!("not a veth pair") };
+    let all = u32::from(u16::to_be(0x0003)).try_into().unwrap();
+    let flags = SocketFlags::NONBLOCK;
+    let protocol = Some(Protocol::from_raw(all));
+    let receiver = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, protocol).unwrap();
+    let near = netdevice::name_to_index(sender, &wire.device).unwrap();
+    assert_ne!(near.cast_signed(), *far);
+    let sent = connections(8, 4);
+    wire.send(&sent);
+    wire.transmit(&sent[0]);
+    thread::sleep(Duration::from_millis(20));
+    let mut arrived = vec![Vec::new(); 2];
+    let mut buffer = [0; 2048];
+    loop {
+        // SAFETY: a C struct of integers.
+        let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut len = libc::socklen_t::try_from(size_of_val(&from)).unwrap();
+        let (fd, data) = (receiver.as_raw_fd(), buffer.as_mut_ptr().cast());
+        // SAFETY: buffer and address live across the call and are as long as said.
+        let got = unsafe {
+            libc::recvfrom(fd, data, buffer.len(), 0, (&raw mut from).cast(), &raw mut len)
+        };
+        let Ok(got) = usize::try_from(got) else { break };
+        if from.sll_pkttype != libc::PACKET_OUTGOING {
+            let at = usize::from(from.sll_ifindex == near.cast_signed());
+            arrived[at].push(buffer[..got].to_vec());
+        }
+    }
+    assert_eq!(arrived[1], sent, "what was sent to the interface");
+    assert_eq!(arrived[0], sent[..1], "what the interface sent");
 }

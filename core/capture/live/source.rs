@@ -86,8 +86,8 @@ enum Port<R> {
     Open(u32),
     /// Its rings wait until all workers have theirs.
     Waiting { generation: u32, since: Instant, rings: Vec<R> },
-    /// The interface is not there.
-    Absent,
+    /// The interface is not there, or its rings of this generation could not be opened.
+    Absent { refused: u32 },
 }
 
 impl<B: Backend> Live<B> {
@@ -184,10 +184,10 @@ impl<B: Backend> Live<B> {
             match &mut self.ports[at] {
                 Port::Open(generation) if *generation != now => self.close(at),
                 Port::Open(_) => {}
-                Port::Absent if now != 0 && self.stopped.is_none() => self.reopen(at, now),
-                Port::Absent => {}
+                Port::Absent { .. } if now != 0 && self.stopped.is_none() => self.reopen(at, now),
+                Port::Absent { .. } => {}
                 Port::Waiting { generation, .. } if *generation != now => {
-                    self.ports[at] = Port::Absent;
+                    self.ports[at] = Port::Absent { refused: 0 };
                 }
                 Port::Waiting { generation, since, .. } => {
                     let all = self.shared.meetings[at].is_complete(*generation);
@@ -214,7 +214,7 @@ impl<B: Backend> Live<B> {
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
             self.closed.push(lane.close(false));
         }
-        self.ports[interface] = Port::Absent;
+        self.ports[interface] = Port::Absent { refused: 0 };
     }
 
     fn reopen(&mut self, interface: usize, generation: u32) {
@@ -224,7 +224,15 @@ impl<B: Backend> Live<B> {
                 self.ports[interface] = Port::Waiting { generation, since: Instant::now(), rings };
             }
             // It may have gone again, or not be set up yet; the next second tries again.
-            Err(error) => tracing::debug!("worker {}: {error}", self.worker),
+            Err(error) => {
+                let refused = std::mem::replace(
+                    &mut self.ports[interface],
+                    Port::Absent { refused: generation },
+                );
+                if !matches!(refused, Port::Absent { refused } if refused == generation) {
+                    tracing::warn!("worker {}: {error}; it goes on trying", self.worker);
+                }
+            }
         }
     }
 

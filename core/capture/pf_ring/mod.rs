@@ -29,6 +29,13 @@
 //! beyond 65600 is cut to that. A batch is copied out of the ring, because it keeps only the
 //! packet readable that it gave last; see `arena`.
 //!
+//! **Filters** are compiled by libpfring, once for each ring: one that names a host asks the name
+//! server as often. Where the kernel does not take the program the library runs it, and what it
+//! keeps out is counted as filtered.
+//!
+//! An interface is promiscuous as long as a ring on it is open, also if the engine is killed: the
+//! module counts the rings (`SO_SET_IFF_PROMISC`, 8.9).
+//!
 //! `block_timeout_ms` has no effect: a ring is readable with its first packet.
 
 mod arena;

@@ -303,12 +303,12 @@ unsafe impl live::Ring for Ring {
         let Some((stat, queued)) = self.state() else {
             return Err(RingError("PF_RING does not give the ring's counters".to_owned()));
         };
-        let (queued, lost) = match self.end {
-            Some((end, lost)) => (end.saturating_sub(stat.recv), lost),
-            None => (queued, stat.drop),
+        let (received, lost) = match self.end {
+            Some((end, lost)) => (end.max(stat.recv), lost),
+            None => (stat.recv + queued, stat.drop),
         };
         Ok(Counts {
-            received: self.read + queued,
+            received,
             dropped: BTreeMap::from([("ring_full", lost)]),
             // Where the kernel does not take the filter, the library runs it, after it has
             // counted the packet as read.
@@ -360,7 +360,12 @@ fn refusal(interface: &str, error: &io::Error, library: &Library) -> String {
     match error.raw_os_error() {
         Some(libc::EAFNOSUPPORT) => super::NO_MODULE.to_owned(),
         Some(libc::EPERM | libc::EACCES) => {
-            format!("{interface}: opening a PF_RING ring needs root; start the engine as root")
+            let program = std::env::current_exe().unwrap_or_else(|_| "engine".into());
+            format!(
+                "capturing from {interface} needs CAP_NET_RAW; run as root, or once `setcap \
+                 cap_net_raw,cap_net_admin+ep {}`",
+                program.display()
+            )
         }
         Some(libc::EINVAL | libc::ENODEV) => match netdev::state(interface) {
             Ok(None) => {

@@ -147,8 +147,9 @@ fn empty_blocks_are_passed_over() {
 
 #[test]
 fn an_offset_outside_of_the_block_is_not_followed() {
+    let block = u32::try_from(BLOCK).unwrap();
     let last = u32::try_from(BLOCK - size_of::<tpacket3_hdr>()).unwrap();
-    for first in [u32::MAX, u32::MAX - 7, BLOCK as u32, last + 4, 50] {
+    for first in [u32::MAX, u32::MAX - 7, block, last + 4, 50] {
         let mut ring = ring();
         set(&ring, 0, 3, first);
         hand_over(&ring, 1, &[b"x"]);
@@ -156,7 +157,7 @@ fn an_offset_outside_of_the_block_is_not_followed() {
         assert_eq!(found, [b"x"], "{first}");
         assert_eq!(ring.damaged(), 3, "{first}");
     }
-    for (mac, len) in [(u16::MAX, 1), (82, u32::MAX), (82, BLOCK as u32 - 48 - 81)] {
+    for (mac, len) in [(u16::MAX, 1), (82, u32::MAX), (82, block - 48 - 81)] {
         let mut ring = ring();
         hand_over(&ring, 0, &[b"y", b"z"]);
         // SAFETY: the header lies within the block, and nothing else refers to it.
