@@ -14,6 +14,8 @@ mod net;
 mod packets;
 #[path = "af_xdp/refused.rs"]
 mod refused;
+#[path = "af_xdp/rings.rs"]
+mod rings;
 #[path = "live/stages.rs"]
 mod stages;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    thread,
     time::Duration,
 };
 
@@ -190,6 +191,79 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         // The driver of a veth pair counts what our ring refuses as its own loss, too.
         assert_eq!(ended.ledger["interfaces"][0]["nic_dropped"], serde_json::json!({}), "{mode:?}");
         assert!(grown < 4096, "its memory grew by {grown} KiB");
+    }
+}
+
+/// What the queues of `cap0` counted under a name of the driver, all together.
+fn counted(net: &Net, name: &str) -> u64 {
+    let table = net.must("ethtool -S cap0");
+    let counters = table.lines().filter_map(|line| line.trim().split_once(": "));
+    let ours = counters.filter(|(counter, _)| {
+        counter.strip_prefix("rx_queue_").and_then(|rest| rest.split_once('_')).map(|rest| rest.1)
+            == Some(name)
+    });
+    ours.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn an_end_in_the_middle_of_it_all_is_exact() {
+    let file = methods();
+    let frames = play::frames(&file).unwrap();
+    for ring in ["ring_mib = 1", "ring_mib = 64"] {
+        let Some(net) = pair(2, Mode::Native) else { return };
+        let capture = CAPTURE.replace("ring_mib = 4", ring);
+        let running = net::start(engine(&net), |folder| config(2, &capture, "", folder));
+        let ended = thread::scope(|scope| {
+            let limit = Some(Duration::from_millis(2500));
+            let plan = Plan { rounds: u64::MAX, pps: None, limit };
+            let (net, frames) = (&net, &frames);
+            scope.spawn(move || net.send("out0", frames, plan));
+            thread::sleep(Duration::from_millis(1000));
+            running.stop().good()
+        });
+        let (received, dropped) = (ended.sum("received"), ended.dropped());
+        assert!(received > 1000, "{}", ended.stderr);
+        // What the driver handed over came, to the packet, and what it could not was counted.
+        let driver = (counted(&net, "xdp_redirect"), counted(&net, "drops"));
+        assert_eq!((received, dropped), driver, "{ring}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_filter_keeps_packets_out_and_they_are_counted() {
+    let file = methods();
+    let frames = play::frames(&file).unwrap();
+    for (mode, workers) in [(Mode::Native, 2), (Mode::Generic, 1)] {
+        let Some(net) = pair(2, mode) else { return };
+        // IPv4 without options: Ethernet's 14 bytes, 20 of IP, and the flags are TCP's 14th.
+        let capture = CAPTURE.replace("ring_mib = 4", "ring_mib = 32");
+        let capture = format!("{capture}\nfilter = \"tcp[tcpflags] & tcp-syn != 0\"");
+        let is_syn =
+            |frame: &&&[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] & 2 != 0;
+        let running = net::start(engine(&net), |folder| config(workers, &capture, "", folder));
+        let sent = net.send("out0", &frames, Plan { rounds: 20, ..Plan::default() }).packets;
+        let ended = running.stop().good();
+        let expected = 20 * frames.iter().filter(is_syn).count() as u64;
+        assert!(expected > 0 && expected < sent);
+        assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
+        assert_eq!((ended.sum("filtered"), ended.sum("taken")), (sent - expected, expected));
+    }
+}
+
+#[test]
+fn frames_of_2048_bytes_are_enough_for_ethernet() {
+    let file = methods();
+    let frames = play::frames(&file).unwrap();
+    for mode in [Mode::Native, Mode::Generic] {
+        let Some(net) = pair(1, mode) else { return };
+        for interface in ["cap0", "out0"] {
+            net.must(&format!("ip link set {interface} mtu 1500"));
+        }
+        let running = net::start(engine(&net), |folder| config(1, CAPTURE, "", folder));
+        let sent = net.send("out0", &frames, Plan::default()).packets;
+        let ended = running.stop().good();
+        assert!(ended.stderr.contains("packets longer than 1792 bytes"), "{}", ended.stderr);
+        assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{CAPTURE, Mode, config, engine, has_program, net, net::Net, pair};
+use ringmill_bench::play::{self, Plan};
+
+use crate::{CAPTURE, Mode, config, engine, has_program, methods, net, net::Net, pair};
 
 /// The sentence with which a config with this `[capture]` is refused.
 fn sentence(program: Command, workers: usize, capture: &str) -> String {
@@ -42,6 +44,27 @@ fn an_interface_that_is_not_there() {
     let Some(net) = pair(1, Mode::Native) else { return };
     let said = sentence(engine(&net), 1, &CAPTURE.replace("cap0", "eth7"));
     assert!(said.contains("there is no interface `eth7`; `ip link` lists"), "{said}");
+}
+
+#[test]
+fn an_interface_without_ethernet() {
+    let Some(net) = Net::new() else { return };
+    net.must("ip tuntap add mode tun name tun0");
+    net.must("ip link set tun0 up");
+    let said = sentence(engine(&net), 1, &CAPTURE.replace("cap0", "tun0"));
+    assert!(said.contains("tun0 carries no Ethernet frames"), "{said}");
+}
+
+#[test]
+fn the_loopback_interface_is_not_refused() {
+    let Some(net) = Net::new() else { return };
+    net.must("ip link set lo up");
+    let capture = CAPTURE.replace("cap0", "lo");
+    let running = net::start(engine(&net), |folder| config(1, &capture, "", folder));
+    let file = methods();
+    let sent = net.send("lo", &play::frames(&file).unwrap(), Plan::default()).packets;
+    let ended = running.stop().good();
+    assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{}", ended.stderr);
 }
 
 #[test]

@@ -99,15 +99,15 @@ impl SocketMap {
 
     /// Gives the packets of a queue to a socket.
     pub(super) fn insert(&self, queue: u32, socket: RawFd) -> io::Result<()> {
-        self.element(MAP_UPDATE_ELEM, queue, socket)
+        self.element(MAP_UPDATE_ELEM, queue, Some(&socket))
     }
 
     /// Gives the packets of a queue back to the kernel.
     pub(super) fn remove(&self, queue: u32) -> io::Result<()> {
-        self.element(MAP_DELETE_ELEM, queue, -1)
+        self.element(MAP_DELETE_ELEM, queue, None)
     }
 
-    fn element(&self, command: u32, queue: u32, socket: RawFd) -> io::Result<()> {
+    fn element(&self, command: u32, queue: u32, socket: Option<&RawFd>) -> io::Result<()> {
         #[repr(C)]
         struct Element {
             map_fd: u32,
@@ -120,11 +120,11 @@ impl SocketMap {
             map_fd: number(self.0.as_raw_fd()),
             pad: 0,
             key: address(&raw const queue),
-            value: address(&raw const socket),
+            value: socket.map_or(0, |socket| address(&raw const *socket)),
             flags: 0,
         };
-        // SAFETY: key and value are four bytes each, as the map was made, and live across the
-        // call; the kernel reads them only.
+        // SAFETY: key and value, if any, are four bytes each, as the map was made, and live across
+        // the call; the kernel reads them only.
         unsafe { bpf(command, &element) }.map(drop)
     }
 }

@@ -18,6 +18,14 @@
 //! worker has a core of its own, not the one on which the driver runs, so that there is nothing to
 //! wake.
 //!
+//! # Memory and long packets
+//! Each queue has `ring_mib` of memory of its own, locked, in frames of 2048 bytes, or of 4096
+//! where the MTU asks for it, of which the kernel keeps 256. Packets are looked at where they lie.
+//! One that is longer than a frame comes in several and is joined, which copies it: jumbo frames,
+//! and in generic mode what GRO merged and veth partners left to be segmented (15 kB at an MTU of
+//! 1500 come in one piece). Where the kernel or the driver has no such packets, an interface
+//! whose MTU does not fit is refused, and what is longer all the same is dropped and counted.
+//!
 //! # What XDP does not see
 //! It sees what comes in, so `direction = "both"` is refused. There is no time stamp (only with
 //! kernel functions of a few drivers): the clock is read when packets are taken out of the ring,
@@ -121,6 +129,12 @@ impl AfXdp {
                 "there is no interface `{name}`; `ip link` lists those that there are"
             )));
         };
+        if !matches!(netdev::hardware(name), Ok(Some(libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK))) {
+            return Err(RingError(format!(
+                "{name} carries no Ethernet frames, and XDP takes nothing else; capture from it by \
+                 `af_packet`"
+            )));
+        }
         match &*slot {
             Some(port) if port.index == state.index => Ok(Arc::clone(port)),
             _ => {

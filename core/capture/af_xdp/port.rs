@@ -97,8 +97,9 @@ impl Port {
     /// Gives the packets of a queue back to the kernel, and waits until the last that was on its
     /// way into the socket is there.
     pub(super) fn leave(&self, queue: u32) {
-        // It fails where there is none, which is what is wanted.
-        let _ = self.map.remove(queue);
+        if let Err(error) = self.map.remove(queue) {
+            tracing::warn!("queue {queue} of {} cannot be closed: {error}", self.name);
+        }
         // A driver looks into the map and fills the ring within one RCU read section, and this
         // command waits for all of those (synchronize_rcu() in kernel/sched/membarrier.c). Where
         // the kernel refuses (nohz_full), the few packets on their way are missed.

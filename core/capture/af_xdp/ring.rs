@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsRawFd as _, BorrowedFd, RawFd},
     ptr::NonNull,
+    slice,
     sync::Arc,
     time::SystemTime,
 };
@@ -101,7 +102,7 @@ impl Queue {
             while let Some(Waiting { packet, time }) = self.waiting.pop_front() {
                 let found = self.whole(packet, time);
                 let Some((frame, packet)) = found else { continue };
-                if self.accepts(frame) {
+                if self.accepts(frame, packet.as_deref()) {
                     return Some((frame, packet));
                 }
                 self.filtered += 1;
@@ -135,11 +136,12 @@ impl Queue {
         last.then(|| (self.joined.frame(time), None))
     }
 
-    fn accepts(&self, frame: RawFrame) -> bool {
+    /// Whether the filter lets a packet through; `whole` are its bytes before the snaplen.
+    fn accepts(&self, frame: RawFrame, whole: Option<&[u8]>) -> bool {
         let Some(program) = &self.parts.filter else { return true };
         // SAFETY: the frame lies in memory of ours that nobody writes to before it is released.
-        let bytes = unsafe { std::slice::from_raw_parts(frame.data.as_ptr(), frame.len as usize) };
-        program.accepts(bytes, frame.wire_len)
+        let cut = || unsafe { slice::from_raw_parts(frame.data.as_ptr(), frame.len as usize) };
+        program.accepts(whole.unwrap_or_else(cut), frame.wire_len)
     }
 
     /// Gives all free frames to the kernel.
