@@ -81,7 +81,7 @@ pub fn examine(config: &Config, machine: &Machine) -> Vec<Finding> {
         for interface in &machine.interfaces {
             findings.extend(interface::examine(config, live, back_end, interface));
         }
-        findings.extend(traffic::examine(config, machine));
+        findings.extend(traffic::examine(config, back_end, machine));
         findings.extend(host::capabilities(live, back_end, machine));
         findings.extend(host::memory(config, live, back_end, machine));
     } else if let Some(files) = &machine.files {

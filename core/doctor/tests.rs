@@ -265,6 +265,26 @@ const CASES: &[Case] = &[
     ),
     (
         "af_packet",
+        "filter = \"vlan 10\"",
+        |machine| {
+            let Some(Ok(sample)) = &mut machine.sample else { unreachable!() };
+            sample.vlans.insert((10, 20), 60);
+        },
+        "warning the directions of 60 of 100 TCP connections have different VLANs: VLAN 10 and \
+         VLAN 20; the filter names VLANs and must let both through\n        \
+         tcpdump -e -n -c 20 -i any vlan     # shows some",
+    ),
+    (
+        "af_packet",
+        "filter = \"tcp\"",
+        |machine| {
+            let Some(Ok(sample)) = &mut machine.sample else { unreachable!() };
+            sample.vlans.insert((10, 20), 60);
+        },
+        "",
+    ),
+    (
+        "af_xdp",
         "filter = \"tcp\"",
         |machine| {
             let Some(Ok(sample)) = &mut machine.sample else { unreachable!() };

@@ -1,14 +1,14 @@
 //! Checks of what was seen on the interfaces.
 
 use super::{Finding, Machine, Sample};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Connections that have to be seen before anything is said about them.
 const FEWEST_FLOWS: u64 = 3;
 /// Packets with payload that have to be seen before anything is said about duplicates.
 const FEWEST_PACKETS: u64 = 50;
 
-pub(super) fn examine(config: &Config, machine: &Machine) -> Vec<Finding> {
+pub(super) fn examine(config: &Config, back_end: Backend, machine: &Machine) -> Vec<Finding> {
     let sample = match &machine.sample {
         None => return Vec::new(),
         Some(Err(why)) => {
@@ -19,7 +19,7 @@ pub(super) fn examine(config: &Config, machine: &Machine) -> Vec<Finding> {
     };
     let mut findings = vec![directions(sample)];
     findings.extend(duplicates(sample));
-    findings.extend(vlans(config, sample));
+    findings.extend(vlans(config, back_end, sample));
     findings
 }
 
@@ -64,7 +64,7 @@ fn duplicates(sample: &Sample) -> Option<Finding> {
 }
 
 /// Different VLANs do no harm to the dealing of packets, but a filter has to name both.
-fn vlans(config: &Config, sample: &Sample) -> Option<Finding> {
+fn vlans(config: &Config, back_end: Backend, sample: &Sample) -> Option<Finding> {
     let two_sided = sample.flows - sample.one_sided;
     let (&(one, other), _) = sample.vlans.iter().max_by_key(|(_, flows)| **flows)?;
     let differing: u64 = sample.vlans.values().sum();
@@ -78,11 +78,17 @@ fn vlans(config: &Config, sample: &Sample) -> Option<Finding> {
         name(one),
         name(other)
     );
-    Some(match &config.capture.filter {
-        Some(filter) => Finding::warning(
+    let Some(filter) = &config.capture.filter else { return Some(Finding::ok(text)) };
+    Some(match back_end {
+        // The kernel takes the tag off before a packet socket's filter looks for `tcp`.
+        Backend::AfPacket if !filter.contains("vlan") => Finding::ok(text),
+        Backend::AfPacket => Finding::warning(
+            format!("{text}; the filter names VLANs and must let both through"),
+            "tcpdump -e -n -c 20 -i any vlan     # shows some",
+        ),
+        _ => Finding::warning(
             format!("{text}; the filter must let both through"),
             format!("filter = \"({filter}) or (vlan and ({filter}))\"     # in [capture]"),
         ),
-        None => Finding::ok(text),
     })
 }
