@@ -117,6 +117,13 @@ fn an_interface_that_is_not_there_has_no_counters() {
 }
 
 #[test]
+fn an_interface_without_a_driver_has_the_general_ones() {
+    let lo = Counters::read("lo").unwrap();
+    let names: Vec<_> = lo.dropped.keys().map(String::as_str).collect();
+    assert_eq!(names, ["rx_fifo_errors", "rx_missed_errors"]);
+}
+
+#[test]
 fn a_veth_counts_what_comes_in() {
     let done = std::thread::spawn(|| {
         // SAFETY: the network namespace of this thread alone changes; nothing else runs on it.
