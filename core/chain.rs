@@ -9,6 +9,7 @@ use ringmill_sdk::{Batch, DynStage, Error, Factory, Output, Role, Timestamp};
 use crate::{
     config::{Config, ConfigError, Plugged, SinkEntry},
     host::{self, Board, Run},
+    ledger::StageTally,
     registry::{Maker, Registry},
 };
 
@@ -148,19 +149,6 @@ struct Slot {
     rows_failed: u64,
 }
 
-/// What passed one stage.
-#[derive(Clone, Debug)]
-pub struct SlotTally {
-    /// The stage's label.
-    pub stage: String,
-    /// Rows it was given.
-    pub rows_in: u64,
-    /// Rows it emitted.
-    pub rows_out: u64,
-    /// Rows that were lost in it: it failed when it was given them.
-    pub rows_failed: u64,
-}
-
 /// The stages of one worker.
 pub struct Chain {
     slots: Vec<Slot>,
@@ -243,12 +231,13 @@ impl Chain {
     }
 
     /// What passed each stage so far.
-    pub fn tally(&self) -> Vec<SlotTally> {
-        let row = |slot: &Slot| SlotTally {
+    pub fn tally(&self) -> Vec<StageTally> {
+        let row = |slot: &Slot| StageTally {
             stage: slot.label.clone(),
             rows_in: slot.rows_in,
             rows_out: slot.rows_out,
             rows_failed: slot.rows_failed,
+            counters: Vec::new(),
         };
         self.slots.iter().map(row).collect()
     }

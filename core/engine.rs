@@ -23,7 +23,7 @@ use crate::{
     chain::{BuildError, Chain},
     config::{Config, ConfigError, Place},
     host::{Board, Run},
-    ledger::{Counters, Ledger, Live, Tally, WorkerTally},
+    ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
     supply::{self, Supply},
@@ -173,7 +173,7 @@ impl Engine {
     fn work(&self, sinks: &Sinks, supply: &dyn Supply) -> Result<Vec<WorkerEnd>, StartError> {
         // All chains are made and all rings opened before the first packet is taken, so that what
         // cannot be made stops the run before anything is written.
-        let (waiting, done) = (AtomicUsize::new(self.live.len()), AtomicBool::new(false));
+        let (start, done) = (Start::of(self.live.len()), AtomicBool::new(false));
         thread::scope(|scope| {
             let watch = thread::Builder::new().name("watch".to_owned());
             let watch =
@@ -182,14 +182,14 @@ impl Engine {
             for (number, live) in self.live.iter().enumerate() {
                 let outlet = sinks.outlet();
                 let tally = Tally::new(Arc::clone(live));
-                let waiting = &waiting;
-                let body = move || self.worker(number, supply, outlet, tally, waiting);
+                let start = &start;
+                let body = move || self.worker(number, supply, outlet, tally, start);
                 let name = format!("worker-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
                         self.stop.store(true, Relaxed);
-                        waiting.store(0, Relaxed);
+                        start.coming.store(0, Relaxed);
                         done.store(true, Relaxed);
                         return Err(StartError::Thread(error));
                     }
@@ -216,7 +216,7 @@ impl Engine {
         supply: &dyn Supply,
         mut outlet: SinkOutlet,
         mut tally: Tally,
-        waiting: &AtomicUsize,
+        start: &Start,
     ) -> WorkerEnd {
         let mut end = WorkerEnd::default();
         if let Err(warning) = self.pin(number) {
@@ -228,10 +228,7 @@ impl Engine {
         if built.is_err() || opened.is_err() {
             self.stop.store(true, Relaxed);
         }
-        waiting.fetch_sub(1, Relaxed);
-        while waiting.load(Relaxed) > 0 && !self.stop.load(Relaxed) {
-            thread::yield_now();
-        }
+        start.wait(&self.stop);
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
@@ -239,6 +236,7 @@ impl Engine {
                 let (stop, chain) = (&*self.stop, &mut chain);
                 match opened.enable() {
                     Ok(()) => {
+                        start.enabled(replay);
                         let (source, outlet) = (&mut *opened, &mut outlet);
                         let tally = &mut tally;
                         let mut worker = Worker { source, chain, outlet, tally, stop, replay };
@@ -318,6 +316,35 @@ impl Engine {
     }
 }
 
+/// Where the workers wait for each other before the first packet.
+struct Start {
+    /// Workers whose chain and rings are not made yet.
+    coming: AtomicUsize,
+    /// Workers whose rings are closed yet.
+    closed: AtomicUsize,
+}
+
+impl Start {
+    fn of(workers: usize) -> Self {
+        Self { coming: AtomicUsize::new(workers), closed: AtomicUsize::new(workers) }
+    }
+
+    /// Waits until all have come, or `stop` is set.
+    fn wait(&self, stop: &AtomicBool) {
+        self.coming.fetch_sub(1, Relaxed);
+        while self.coming.load(Relaxed) > 0 && !stop.load(Relaxed) {
+            thread::yield_now();
+        }
+    }
+
+    /// A worker's rings let packets in.
+    fn enabled(&self, replay: bool) {
+        if self.closed.fetch_sub(1, Relaxed) == 1 && !replay {
+            tracing::info!("all rings are open");
+        }
+    }
+}
+
 /// The filter of `[capture]`, or the error at its place.
 fn compile(text: &str, config: &Config) -> Result<Filter, ConfigError> {
     let compiled = Filter::new(text);
@@ -331,7 +358,7 @@ struct WorkerEnd {
     refused: Option<RingError>,
     failures: Vec<String>,
     tally: WorkerTally,
-    slots: Vec<crate::chain::SlotTally>,
+    slots: Vec<StageTally>,
     counters: Counters,
     report: SourceReport,
     rows: u64,

@@ -14,10 +14,12 @@ use crate::{
     capture::{
         Source, SourceReport,
         af_packet::AfPacket,
+        af_xdp::AfXdp,
         file::{Files, Read},
         filter::Filter,
         input,
         live::{self, Live, Missing, RingError, Setup, Shared, watch},
+        pf_ring::PfRing,
     },
     config::{Backend, Capture, Config, WhenFull},
     engine::StartError,
@@ -54,8 +56,6 @@ pub(crate) fn choose(
 ) -> Result<Arc<dyn Supply>, StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
     let setup = setup(capture, workers, filter.clone()).map(Arc::new);
-    let window = capture.live.as_ref().map_or(0, |live| live.window_ms);
-    let window = Duration::from_millis(window.into());
     let mut missing = Vec::new();
     for &back_end in &capture.from {
         let live = match (back_end, &setup) {
@@ -64,9 +64,10 @@ pub(crate) fn choose(
                 let files = Files::new(inputs, workers, capture.snaplen as usize, filter)?;
                 return Ok(Arc::new(files));
             }
-            (Backend::PfRing, Some(_)) => Err(Missing("PF_RING is not in this version".to_owned())),
-            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window),
-            (Backend::AfXdp, Some(_)) => Err(Missing("AF_XDP is not in this version".to_owned())),
+            (Backend::PfRing, Some(setup)) => start::<PfRing>(setup, window(capture)),
+            (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window(capture)),
+            // It stamps packets when it takes them, so that no older one can come: no window.
+            (Backend::AfXdp, Some(setup)) => start::<AfXdp>(setup, Duration::ZERO),
         };
         match live {
             Ok(supply) => {
@@ -91,6 +92,12 @@ where
 {
     let backend = B::new(Arc::clone(setup))?;
     Ok(Arc::new(Shared::new(backend, Arc::clone(setup), window)))
+}
+
+/// How long a packet of one interface waits for older ones of another.
+fn window(capture: &Capture) -> Duration {
+    let ms = capture.live.as_ref().map_or(0, |live| live.window_ms);
+    Duration::from_millis(ms.into())
 }
 
 /// What all rings of a capture have in common; none for capture files.
@@ -157,5 +164,11 @@ impl<B: live::Backend + 'static> Supply for Arc<Shared<B>> {
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {
         ledger.interfaces = (**self).watch().end();
         ledger.rings = reports.into_iter().flat_map(|report| report.rings).collect();
+        for ring in ledger.rings.iter().filter(|ring| ring.counted_by_driver) {
+            let mut interfaces = ledger.interfaces.iter_mut();
+            if let Some(interface) = interfaces.find(|interface| interface.name == ring.interface) {
+                interface.without(ring.lost());
+            }
+        }
     }
 }

@@ -88,6 +88,9 @@ fn capture(directory: &Path, mix: Mix) -> PathBuf {
     path
 }
 
+/// One verdict over many pairs: the machine may be busy with other things for some of them.
+const PAIRS: usize = 55;
+
 #[test]
 #[cfg_attr(debug_assertions, ignore = "a timing; `cargo test --release --test overhead`")]
 fn six_loaded_stages_cost_at_most_2_percent_more_than_linked_ones() {
@@ -97,29 +100,22 @@ fn six_loaded_stages_cost_at_most_2_percent_more_than_linked_ones() {
     let mut loaded = chain(&config(Some(common::plugins())));
     let (_, rows) = pass(&mut linked, &capture);
     pass(&mut loaded, &capture);
-    // The machine may be busy with other things for a while; what is slower stays slower.
-    let mut ratio = f64::INFINITY;
-    for _ in 0..5 {
-        let mut pairs = Vec::new();
-        for round in 0..11 {
-            // Who goes first takes turns, so that neither has the warmer cache every time.
-            let (a, b) = if round % 2 == 0 {
-                let a = pass(&mut linked, &capture);
-                (a, pass(&mut loaded, &capture))
-            } else {
-                let b = pass(&mut loaded, &capture);
-                (pass(&mut linked, &capture), b)
-            };
-            assert!(a.1.abs_diff(rows) <= 4096 && b.1.abs_diff(rows) <= 4096, "{a:?} {b:?}");
-            pairs.push((a.0, b.0));
-        }
-        let linked = median(pairs.iter().map(|pair| pair.0));
-        let loaded = median(pairs.iter().map(|pair| pair.1));
-        ratio = median(pairs.iter().map(|pair| pair.1 / pair.0)).min(ratio);
-        println!("linked {linked:.1} ns, loaded {loaded:.1} ns a packet; ratio {ratio:.4}");
-        if ratio <= 1.02 {
-            return;
-        }
+    let mut pairs = Vec::new();
+    for round in 0..PAIRS {
+        // Who goes first takes turns, so that neither has the warmer cache every time.
+        let (a, b) = if round % 2 == 0 {
+            let a = pass(&mut linked, &capture);
+            (a, pass(&mut loaded, &capture))
+        } else {
+            let b = pass(&mut loaded, &capture);
+            (pass(&mut linked, &capture), b)
+        };
+        assert!(a.1.abs_diff(rows) <= 4096 && b.1.abs_diff(rows) <= 4096, "{a:?} {b:?}");
+        pairs.push((a.0, b.0));
     }
-    panic!("six loaded stages cost {ratio:.4} times what linked ones do");
+    let linked = median(pairs.iter().map(|pair| pair.0));
+    let loaded = median(pairs.iter().map(|pair| pair.1));
+    let ratio = median(pairs.iter().map(|pair| pair.1 / pair.0));
+    println!("linked {linked:.1} ns, loaded {loaded:.1} ns a packet; ratio {ratio:.4}");
+    assert!(ratio <= 1.02, "six loaded stages cost {ratio:.4} times what linked ones do");
 }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "back ends map files and rings; every block carries its proof")]
 
 pub mod af_packet;
+pub mod af_xdp;
 pub mod ethtool;
 pub mod file;
 pub mod filter;
@@ -16,6 +17,7 @@ pub mod netdev;
 pub mod nic;
 pub mod pcap;
 pub mod pcapng;
+pub mod pf_ring;
 pub mod share;
 
 use ringmill_sdk::Batch;

@@ -3,6 +3,8 @@
 //! ```text
 //! packets found in the inputs = received + kept out by the filter
 //!                                                 (unless the run was stopped)
+//! wire = dropped by the NIC + dropped by rings + received                (live)
+//! put into a ring = kept out by the filter + taken by its worker         (live)
 //! received = passed + dropped, by stage and reason
 //! rows that left the chain = acknowledged + dropped, for each sink
 //! ```
@@ -26,7 +28,6 @@ use crate::{
         InputReport,
         live::{RingReport, watch::InterfaceReport},
     },
-    chain::SlotTally,
     sinks::SinkTally,
 };
 
@@ -168,7 +169,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Adds up what the parts of the run report, and checks the sums.
-    pub(crate) fn close(mut self, slots: Vec<Vec<SlotTally>>, counters: &[Counters]) -> Self {
+    pub(crate) fn close(mut self, slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Self {
         self.stages = merge(slots, counters);
         self.imbalances = self.check();
         self
@@ -177,6 +178,16 @@ impl Ledger {
     /// Packets received by all workers.
     pub fn received(&self) -> u64 {
         self.workers.iter().map(|worker| worker.received).sum()
+    }
+
+    /// Packets that the network cards dropped, by their own counters.
+    pub fn dropped_by_nics(&self) -> u64 {
+        self.interfaces.iter().flat_map(|interface| interface.nic_dropped.values()).sum()
+    }
+
+    /// Packets that found no place in a ring.
+    pub fn dropped_by_rings(&self) -> u64 {
+        self.rings.iter().map(RingReport::lost).sum()
     }
 
     /// Packets found in the inputs.
@@ -211,12 +222,18 @@ impl Ledger {
         let found = self.found();
         let complete = self.inputs.iter().all(|input| input.complete || input.failed);
         let (received, filtered) = (self.received(), self.filtered());
-        if complete && !self.stopped && found != received + filtered {
+        let files = !self.inputs.is_empty() && !self.stopped;
+        if files && complete && found != received + filtered {
             wrong.push(format!(
                 "{found} packets were found, but {received} received and {filtered} kept out by \
                  the filter"
             ));
         }
+        let taken: u64 = self.rings.iter().map(|ring| ring.taken).sum();
+        if !self.rings.is_empty() && taken != received {
+            wrong.push(format!("{taken} packets were taken from rings, but {received} received"));
+        }
+        wrong.extend(self.rings.iter().filter_map(RingReport::imbalance));
         for (number, worker) in self.workers.iter().enumerate() {
             let dropped: u64 = worker.dropped.values().flat_map(BTreeMap::values).sum();
             if worker.received != worker.passed + dropped {
@@ -242,15 +259,14 @@ impl Ledger {
 /// Stage, name and value of one worker's counters.
 pub(crate) type Counters = Vec<(String, String, u64)>;
 
-fn merge(slots: Vec<Vec<SlotTally>>, counters: &[Counters]) -> Vec<StageTally> {
+fn merge(slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Vec<StageTally> {
     let mut stages: Vec<StageTally> = Vec::new();
     for slot in slots.into_iter().flatten() {
         let stage = match stages.iter_mut().find(|stage| stage.stage == slot.stage) {
             Some(stage) => stage,
             None => {
-                stages.push(StageTally { stage: slot.stage.clone(), ..StageTally::default() });
-                let last = stages.len() - 1;
-                &mut stages[last]
+                stages.push(slot);
+                continue;
             }
         };
         stage.rows_in += slot.rows_in;

@@ -96,6 +96,7 @@ impl Ledger {
         if self.inputs.len() > MOST_INPUTS {
             writeln!(f, "  {} inputs in all", Grouped(self.inputs.len() as u64))?;
         }
+        self.interfaces(f)?;
         let bytes: u64 = self.workers.iter().map(|worker| worker.bytes).sum();
         let shares: Vec<_> =
             self.workers.iter().map(|worker| Grouped(worker.received).to_string()).collect();
@@ -110,6 +111,53 @@ impl Ledger {
             write!(f, ", by {} workers: {}", shares.len(), shares.join(" + "))?;
         }
         writeln!(f)
+    }
+
+    fn interfaces(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for interface in &self.interfaces {
+            write!(
+                f,
+                "  {:<14} {} by the card",
+                interface.name,
+                count(interface.nic_received, "packet")
+            )?;
+            let dropped = interface.nic_dropped.iter().filter(|(_, n)| **n > 0);
+            let dropped = list(dropped.map(|(name, n)| (name.as_str(), *n)));
+            if !dropped.is_empty() {
+                let worst = Grouped(interface.nic_worst_second);
+                write!(f, ", dropped: {dropped} (at most {worst} in a second)")?;
+            }
+            if interface.interruptions > 0 {
+                let times = count(interface.interruptions, "time");
+                write!(f, "; down or away {times}, {:.1} s", interface.absent_ms as f64 / 1e3)?;
+            }
+            writeln!(f)?;
+            for ring in self.rings.iter().filter(|ring| ring.interface == interface.name) {
+                let name = ring.name();
+                let name = name.strip_prefix(interface.name.as_str()).unwrap_or(&name);
+                write!(f, "   {name:<14} {} put into the ring", count(ring.received, "packet"))?;
+                if let Some(mean) = ring.received.checked_div(ring.seconds) {
+                    let (mean, most) = (Grouped(mean), Grouped(ring.most_received));
+                    write!(f, ", {mean} a second (at most {most})")?;
+                }
+                if ring.lost() > 0 {
+                    let dropped = list(ring.dropped.iter().map(|(&name, &n)| (name, n)));
+                    let worst = Grouped(ring.most_dropped);
+                    write!(f, "; dropped: {dropped} (at most {worst} in a second)")?;
+                }
+                if ring.filtered > 0 {
+                    write!(f, "; {} kept out by the filter", Grouped(ring.filtered))?;
+                }
+                if ring.not_taken > 0 {
+                    write!(f, "; {} left in it by the failure", Grouped(ring.not_taken))?;
+                }
+                writeln!(f)?;
+                if let Some(error) = &ring.error {
+                    writeln!(f, "    its counts are not whole: {error}")?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn stages(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -170,6 +218,19 @@ impl Ledger {
             )?;
         }
         let dropped: u64 = self.dropped().values().flat_map(|reasons| reasons.values()).sum();
+        if !self.interfaces.is_empty() {
+            let (nics, rings) = (self.dropped_by_nics(), self.dropped_by_rings());
+            let filtered: u64 = self.rings.iter().map(|ring| ring.filtered).sum();
+            writeln!(
+                f,
+                "  wire           {} = {} dropped by the NIC + {} dropped by rings + {} kept out by \
+                 the filter + {received} received",
+                Grouped(nics + rings + filtered + self.received()),
+                Grouped(nics),
+                Grouped(rings),
+                Grouped(filtered),
+            )?;
+        }
         writeln!(
             f,
             "  packets        {received} received = {passed} passed + {} dropped",

@@ -5,37 +5,75 @@
 //! computed from addresses and ports by the kernel itself, the same for both directions, and
 //! never the one that a network card put into the packet, which need not be symmetric.
 //!
+//! Kernels before 6.6, and the stable series before the autumn of 2023, leave the ports of an IPv6
+//! packet out when it has a flow label: there the directions part when only one side sets one
+//! ("net/ipv6: SKB symmetric hash should incorporate transport ports").
+//!
 //! With `PACKET_FANOUT_FLAG_DEFRAG` the fragments of an IPv4 packet, of which only the first has
 //! ports, are put together before they are dealt: they come as one packet, and those of which a
 //! part is missing do not come at all; the kernel counts them in `nstat` as `IpReasmFails`.
 //! Fragments of IPv6 are dealt by their addresses, so not always to the worker of their flow.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use libc::SOL_PACKET;
 
-use super::{RingError, Setup, socket::Socket};
-use crate::capture::netdev;
-use crate::config::{Balance, Direction};
+use super::{RingError, Setup, program, socket::Socket};
+use crate::{
+    capture::netdev,
+    config::{Balance, Direction},
+};
 
 /// Members that a group has room for unless one asks for more, which kernels before 5.12 cannot.
 const USUAL_ROOM: usize = 256;
 
 /// The groups of a capture, one for each interface.
+///
+/// The kernel deals a packet to the member whose place is its hash, scaled to the number of
+/// members. So the sockets of every group stand in the order of the workers: then the two
+/// directions of a flow meet on one worker also when they come in on two interfaces. Members
+/// have the places in which they joined, and those in which their sockets were made after the
+/// interface was down (`packet_notifier`). So the first worker that comes makes the sockets of
+/// all, and the last one lets them all join.
 #[derive(Debug)]
 pub(super) struct Groups {
+    setup: Arc<Setup>,
     /// How many members the groups have room for; 0 where the kernel cannot be told.
     room: u32,
-    /// For each interface, the group with an id that the kernel chose.
-    made: Mutex<Vec<Option<Made>>>,
+    gatherings: Vec<Mutex<Gathering>>,
 }
 
-/// A group that was made for an interface.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    /// The number of the interface; when it comes back with another one it needs another group.
+/// The sockets of an interface until they are a group.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// The number of the interface; when it is made again, it has another one.
     index: u32,
-    id: u16,
+    /// The group, once it is made.
+    id: Option<u16>,
+    seats: Vec<Seat>,
+}
+
+/// Where a worker is with its socket.
+#[derive(Debug)]
+enum Seat {
+    /// It was made for the worker, who has not come.
+    Made(Arc<Member>),
+    /// The worker is making a ring of it.
+    Taken,
+    /// The ring is made; weak, because it ends when the worker closes it.
+    Ready(Weak<Member>),
+}
+
+/// A socket that may be in a group.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) socket: Socket,
+    interface: usize,
+    worker: usize,
+    joined: AtomicBool,
 }
 
 /// Why the kernel does not let a socket join.
@@ -46,53 +84,95 @@ enum Refusal {
 }
 
 impl Groups {
-    pub(super) fn new(setup: &Setup) -> Self {
-        let made = Mutex::new(vec![None; setup.interfaces.len()]);
-        Self { room: room(setup.workers), made }
+    pub(super) fn new(setup: Arc<Setup>) -> Self {
+        let gatherings = setup.interfaces.iter().map(|_| Mutex::default()).collect();
+        Self { room: room(setup.workers), gatherings, setup }
+    }
+
+    /// The socket of a worker on an interface, closed.
+    pub(super) fn socket(&self, interface: usize, worker: usize) -> Result<Arc<Member>, RingError> {
+        let name = self.setup.interfaces[interface].as_str();
+        let mut gathering = self.gathering(interface);
+        let index = Socket::index(name)?;
+        if gathering.index != index {
+            let seat = |worker| Ok(Seat::Made(Member::new(name, index, interface, worker)?));
+            let seats = (0..self.setup.workers).map(seat).collect::<Result<_, RingError>>()?;
+            *gathering = Gathering { index, id: None, seats };
+        }
+        match std::mem::replace(&mut gathering.seats[worker], Seat::Taken) {
+            Seat::Made(member) => Ok(member),
+            // Its ring could not be made, or was closed, and it tries again.
+            Seat::Taken | Seat::Ready(_) => Member::new(name, index, interface, worker),
+        }
+    }
+
+    /// The ring of a socket is made. Once all are, they join.
+    pub(super) fn ready(&self, member: &Arc<Member>) -> Result<(), RingError> {
+        let mut gathering = self.gathering(member.interface);
+        if gathering.index != member.socket.index {
+            return Ok(()); // The interface was made again; there will be another ring.
+        }
+        gathering.seats[member.worker] = Seat::Ready(Arc::downgrade(member));
+        let mut all = Vec::new();
+        for seat in &gathering.seats {
+            let Seat::Ready(member) = seat else { return Ok(()) };
+            all.extend(member.upgrade());
+        }
+        all.iter().try_for_each(|member| self.join(member, &mut gathering))
+    }
+
+    /// Packets are about to be let in: a socket whose group did not come together joins alone,
+    /// because outside of it it would get the packets of all.
+    pub(super) fn enable(&self, member: &Member) -> Result<(), RingError> {
+        let mut gathering = self.gathering(member.interface);
+        if gathering.index != member.socket.index {
+            return Ok(()); // The interface is gone, and the socket gets nothing any more.
+        }
+        self.join(member, &mut gathering)
+    }
+
+    fn gathering(&self, interface: usize) -> std::sync::MutexGuard<'_, Gathering> {
+        self.gatherings[interface].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a socket into the group of its interface, if there is to be one.
-    pub(super) fn join(
-        &self,
-        socket: &Socket,
-        setup: &Setup,
-        interface: usize,
-    ) -> Result<(), RingError> {
-        let flags = flags(setup);
-        match setup.cluster {
-            Some(first) => {
-                let id = u16::try_from(usize::from(first) + interface).map_err(|_| {
-                    RingError(format!(
-                        "`cluster = {first}` leaves no id up to 65535 for the fanout group of {}; \
-                         choose a smaller one",
-                        socket.name
-                    ))
-                })?;
-                self.enter(socket, id, flags).map_err(|refusal| sentence(socket, id, refusal))
-            }
-            None if setup.workers == 1 => Ok(()),
-            None => self.join_any(socket, interface, flags),
+    fn join(&self, member: &Member, gathering: &mut Gathering) -> Result<(), RingError> {
+        let (setup, socket) = (&*self.setup, &member.socket);
+        let needless = setup.workers == 1 && setup.cluster.is_none();
+        if needless || member.joined.load(Relaxed) {
+            return Ok(());
         }
+        let flags = flags(setup);
+        let known = match setup.cluster {
+            Some(first) => Some(self.chosen(first, member)?),
+            None => gathering.id,
+        };
+        let (id, flags) = match known {
+            Some(id) => (id, flags),
+            None => (0, flags | u16::try_from(libc::PACKET_FANOUT_FLAG_UNIQUEID).unwrap_or(0)),
+        };
+        self.enter(socket, id, flags).map_err(|refusal| sentence(socket, id, refusal))?;
+        member.joined.store(true, Relaxed);
+        if known.is_none() {
+            let mut group: libc::c_int = 0;
+            socket.get(SOL_PACKET, libc::PACKET_FANOUT, &mut group).map_err(|error| {
+                super::socket::refused(&socket.name, "does not say its fanout group", &error)
+            })?;
+            // The id is in the lower half, see `packet_getsockopt`.
+            gathering.id = Some((group.cast_unsigned() & 0xffff) as u16);
+        }
+        Ok(())
     }
 
-    /// Joins the group that the first worker made, or makes it.
-    fn join_any(&self, socket: &Socket, interface: usize, flags: u16) -> Result<(), RingError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Made { index, id }) = made[interface]
-            && index == socket.index
-        {
-            return self.enter(socket, id, flags).map_err(|refusal| sentence(socket, id, refusal));
-        }
-        let unique = u16::try_from(libc::PACKET_FANOUT_FLAG_UNIQUEID).unwrap_or_default();
-        self.enter(socket, 0, flags | unique).map_err(|refusal| sentence(socket, 0, refusal))?;
-        let mut chosen: libc::c_int = 0;
-        socket.get(SOL_PACKET, libc::PACKET_FANOUT, &mut chosen).map_err(|error| {
-            super::socket::refused(&socket.name, "does not say its fanout group", &error)
-        })?;
-        // The id is in the lower half, see `packet_getsockopt`.
-        let id = (chosen.cast_unsigned() & 0xffff) as u16;
-        made[interface] = Some(Made { index: socket.index, id });
-        Ok(())
+    /// The id of an interface's group, when the config says that of the first.
+    fn chosen(&self, first: u16, member: &Member) -> Result<u16, RingError> {
+        u16::try_from(usize::from(first) + member.interface).map_err(|_| {
+            RingError(format!(
+                "`cluster = {first}` leaves no id up to 65535 for the fanout group of {}; choose \
+                 a smaller one",
+                member.socket.name
+            ))
+        })
     }
 
     fn enter(&self, socket: &Socket, id: u16, type_flags: u16) -> Result<(), Refusal> {
@@ -107,6 +187,19 @@ impl Groups {
             Some(libc::EINVAL) => Refusal::Busy,
             _ => Refusal::Other(error),
         })
+    }
+}
+
+impl Member {
+    fn new(
+        name: &str,
+        index: u32,
+        interface: usize,
+        worker: usize,
+    ) -> Result<Arc<Self>, RingError> {
+        let socket = Socket::new(name, index)?;
+        socket.filter(program::CLOSED)?;
+        Ok(Arc::new(Self { socket, interface, worker, joined: AtomicBool::new(false) }))
     }
 }
 

@@ -27,7 +27,10 @@ use std::{collections::BTreeMap, os::fd::RawFd, sync::Arc};
 
 use libc::{SOL_PACKET, sock_filter};
 
-use self::{fanout::Groups, ring::Blocks, socket::Socket};
+use self::{
+    fanout::{Groups, Member},
+    ring::Blocks,
+};
 use super::{
     live::{self, Backend, Counts, Missing, RawFrame, RingError, Setup},
     netdev,
@@ -38,30 +41,30 @@ use crate::config::{Clock, Direction};
 #[derive(Debug)]
 pub struct AfPacket {
     setup: Arc<Setup>,
-    groups: Groups,
+    groups: Arc<Groups>,
 }
 
 impl Backend for AfPacket {
     type Ring = Ring;
 
     fn new(setup: Arc<Setup>) -> Result<Self, Missing> {
-        let groups = Groups::new(&setup);
+        let groups = Arc::new(Groups::new(Arc::clone(&setup)));
         Ok(Self { setup, groups })
     }
 
     fn open(&self, interface: usize, worker: usize) -> Result<Vec<Ring>, RingError> {
         let (setup, name) = (&*self.setup, self.setup.interfaces[interface].as_str());
-        let socket = Socket::new(name)?;
-        socket.filter(program::CLOSED)?;
+        let member = self.groups.socket(interface, worker)?;
+        let socket = &member.socket;
         let program = program::open(setup, name)?;
         if setup.clock == Clock::Hardware {
-            hardware::stamp(&socket)?;
+            hardware::stamp(socket)?;
         }
         if setup.direction == Direction::Receive {
             // Spares the kernel the work; where it has no such option, the filter does it.
             let _ = socket.set(SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32);
         }
-        let blocks = Blocks::map(&socket, setup.ring_bytes, setup.block_timeout_ms)?;
+        let blocks = Blocks::map(socket, setup.ring_bytes, setup.block_timeout_ms)?;
         socket.bind()?;
         let link = socket.link()?;
         if setup.promiscuous {
@@ -71,18 +74,27 @@ impl Backend for AfPacket {
         if down && worker == 0 {
             tracing::warn!("{name} is down and gives no packets; `ip link set {name} up`");
         }
-        self.groups.join(&socket, setup, interface)?;
-        let (received, dropped) = (0, 0);
-        Ok(vec![Ring { blocks, socket, link, program, received, dropped, closing: false }])
+        self.groups.ready(&member)?;
+        Ok(vec![Ring {
+            blocks,
+            member,
+            groups: Arc::clone(&self.groups),
+            link,
+            program,
+            received: 0,
+            dropped: 0,
+            closing: false,
+        }])
     }
 }
 
 /// A packet socket with its ring.
 #[derive(Debug)]
 pub struct Ring {
-    // Before the socket, so that it is unmapped first.
+    // Before the socket, so that it is unmapped before that is closed.
     blocks: Blocks,
-    socket: Socket,
+    member: Arc<Member>,
+    groups: Arc<Groups>,
     link: u16,
     program: Vec<sock_filter>,
     received: u64,
@@ -95,8 +107,9 @@ impl Ring {
     /// Adds what the kernel counted since it was asked last.
     fn ask(&mut self) -> Result<(), RingError> {
         let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
-        self.socket.get(SOL_PACKET, libc::PACKET_STATISTICS, &mut counted).map_err(|error| {
-            socket::refused(&self.socket.name, "does not say what its ring counted", &error)
+        let socket = &self.member.socket;
+        socket.get(SOL_PACKET, libc::PACKET_STATISTICS, &mut counted).map_err(|error| {
+            socket::refused(&socket.name, "does not say what its ring counted", &error)
         })?;
         // The kernel adds those that it dropped to those that it received.
         self.received += u64::from(counted.tp_packets.saturating_sub(counted.tp_drops));
@@ -109,10 +122,11 @@ impl Ring {
 // packets were taken, and `peek` and `take` do not write to blocks.
 unsafe impl live::Ring for Ring {
     fn enable(&mut self) -> Result<(), RingError> {
+        self.groups.enable(&self.member)?;
         // Nothing was let in until now; this makes sure that nothing is counted either.
         self.ask()?;
         (self.received, self.dropped) = (0, 0);
-        self.socket.filter(&self.program)
+        self.member.socket.filter(&self.program)
     }
 
     #[inline]
@@ -131,7 +145,7 @@ unsafe impl live::Ring for Ring {
     }
 
     fn fd(&self) -> RawFd {
-        self.socket.fd()
+        self.member.socket.fd()
     }
 
     fn link(&self) -> u16 {
@@ -140,7 +154,7 @@ unsafe impl live::Ring for Ring {
 
     fn counts(&mut self) -> Result<Counts, RingError> {
         if std::mem::take(&mut self.closing) {
-            self.socket.settle();
+            self.member.socket.settle();
         }
         self.ask()?;
         let damaged = self.blocks.damaged();
@@ -152,7 +166,7 @@ unsafe impl live::Ring for Ring {
     }
 
     fn stop(&mut self) {
-        match self.socket.filter(program::CLOSED) {
+        match self.member.socket.filter(program::CLOSED) {
             Ok(()) => self.closing = true,
             Err(error) => tracing::warn!("{error}"),
         }

@@ -17,7 +17,7 @@ pub(super) const CLOSED: &[sock_filter] = &[statement(RETURN, 0)];
 /// What is let through from an interface once its ring is enabled, and how much of it.
 ///
 /// What the machine sends itself is kept out here and not only by `PACKET_IGNORE_OUTGOING`, which
-/// kernels before 4.20 do not have and which no kernel before 6.0 heeds in a fanout group. What a
+/// kernels before 4.20 do not have and which none heeds in a fanout group (6.2 has a flag of the group for it). What a
 /// filter keeps out is counted by nobody.
 pub(super) fn open(setup: &Setup, interface: &str) -> Result<Vec<sock_filter>, RingError> {
     let mut program = Vec::new();

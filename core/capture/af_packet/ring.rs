@@ -11,6 +11,9 @@
 //! synchronized: it is read with acquire order before anything else of the block, and given
 //! back with release order after everything else.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     ptr::{self, NonNull},
@@ -37,7 +40,7 @@ struct Geometry {
 impl Geometry {
     /// Blocks of 256 KiB to 1 MiB that together have about `bytes`, and at least 1 MiB.
     fn of(bytes: usize) -> Self {
-        let most = (bytes / FEWEST_BLOCKS).max(SMALLEST_BLOCK).min(LARGEST_BLOCK);
+        let most = (bytes / FEWEST_BLOCKS).clamp(SMALLEST_BLOCK, LARGEST_BLOCK);
         let block = 1 << most.ilog2();
         Self { block, blocks: (bytes / block).max(FEWEST_BLOCKS) }
     }
@@ -83,7 +86,12 @@ impl Blocks {
                 _ => RingError(format!("{name} takes no ring of {mib} MiB: {error}")),
             }
         })?;
-        Ok(Self {
+        Ok(Self::over(memory, geometry))
+    }
+
+    /// A ring that begins with its first block.
+    fn over(memory: NonNull<u8>, geometry: Geometry) -> Self {
+        Self {
             memory,
             geometry,
             current: 0,
@@ -93,7 +101,7 @@ impl Blocks {
             step: 0,
             front: None,
             damaged: 0,
-        })
+        }
     }
 
     /// The next packet.
@@ -112,7 +120,7 @@ impl Blocks {
     #[inline]
     pub(super) fn take(&mut self) {
         if self.front.take().is_some() {
-            self.at += self.step;
+            self.at = self.at.saturating_add(self.step);
             self.left -= 1;
             if self.left == 0 {
                 self.finish();
@@ -173,7 +181,7 @@ impl Blocks {
         // is ours, so the kernel does not write to it.
         let header = unsafe { &*block.add(at).cast::<tpacket3_hdr>() };
         let (mac, len) = (usize::from(header.tp_mac), header.tp_snaplen as usize);
-        if at + mac + len > size {
+        if at + mac > size || len > size - at - mac {
             return self.damage();
         }
         self.step = header.tp_next_offset as usize;

@@ -23,17 +23,19 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    /// The number of an interface.
+    pub(super) fn index(name: &str) -> Result<u32, RingError> {
+        match netdev::state(name) {
+            Ok(Some(state)) => Ok(state.index),
+            Ok(None) => Err(RingError(format!(
+                "there is no interface `{name}`; `ip -br link` lists those that there are"
+            ))),
+            Err(error) => Err(refused(name, "cannot be looked up", &error)),
+        }
+    }
+
     /// A socket for an interface that gets nothing: it has no protocol until [`bind`](Self::bind).
-    pub(super) fn new(name: &str) -> Result<Self, RingError> {
-        let index = match netdev::state(name) {
-            Ok(Some(state)) => state.index,
-            Ok(None) => {
-                return Err(RingError(format!(
-                    "there is no interface `{name}`; `ip -br link` lists those that there are"
-                )));
-            }
-            Err(error) => return Err(refused(name, "cannot be looked up", &error)),
-        };
+    pub(super) fn new(name: &str, index: u32) -> Result<Self, RingError> {
         // SAFETY: takes no pointers.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
@@ -124,7 +126,7 @@ impl Socket {
     /// The kernel changes a filter at once, but does not wait for packets that another processor
     /// has in hand. It does wait (`synchronize_net`) when a packet socket is closed; so one is.
     pub(super) fn settle(&self) {
-        if let Err(error) = Self::new(&self.name).or_else(|_| Self::new("lo")) {
+        if let Err(error) = Self::new(&self.name, self.index) {
             // A packet in hand needs microseconds.
             tracing::debug!("{error}");
             std::thread::sleep(std::time::Duration::from_millis(10));

@@ -24,6 +24,11 @@ pub struct RingReport {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Packets that a filter in user space kept out.
     pub filtered: u64,
+    /// Packets that were still in the ring when its worker failed.
+    pub not_taken: u64,
+    /// What was dropped is also among the counters of the driver.
+    #[serde(skip)]
+    pub counted_by_driver: bool,
     /// Seconds that were counted.
     pub seconds: u64,
     /// The most packets received in one second.
@@ -35,6 +40,36 @@ pub struct RingReport {
     pub error: Option<String>,
 }
 
+impl RingReport {
+    /// Packets that found no place in the ring.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Packets that were put into the ring and are not accounted for yet.
+    pub(super) fn left(&self) -> u64 {
+        self.received.saturating_sub(self.filtered + self.taken + self.not_taken)
+    }
+
+    /// Its name in the ledger.
+    pub fn name(&self) -> String {
+        let queue = self.queue.map(|queue| format!(" queue {queue}")).unwrap_or_default();
+        format!("{}{queue} worker {}", self.interface, self.worker)
+    }
+
+    /// What does not come out, if anything.
+    pub(crate) fn imbalance(&self) -> Option<String> {
+        let Self { received, taken, filtered, not_taken, .. } = self;
+        (self.error.is_none() && *received != filtered + taken + not_taken).then(|| {
+            format!(
+                "{received} packets were put into the ring of {}, but {taken} taken, {not_taken} \
+                 left and {filtered} kept out by the filter",
+                self.name()
+            )
+        })
+    }
+}
+
 /// A ring that is read.
 pub(super) struct Lane<R> {
     pub(super) ring: R,
@@ -42,14 +77,21 @@ pub(super) struct Lane<R> {
     pub(super) interface: u16,
     pub(super) link: u16,
     report: RingReport,
+    /// What had been received and dropped when the last second had passed.
+    second: (u64, u64),
 }
 
 impl<R: Ring> Lane<R> {
     pub(super) fn new(ring: R, interface: u16, name: &str, worker: usize) -> Self {
         let (interface_name, queue) = (name.to_owned(), ring.queue());
-        let report =
-            RingReport { interface: interface_name, worker, queue, ..RingReport::default() };
-        Self { link: ring.link(), ring, interface, report }
+        let report = RingReport {
+            interface: interface_name,
+            worker,
+            queue,
+            counted_by_driver: ring.is_counted_by_driver(),
+            ..RingReport::default()
+        };
+        Self { link: ring.link(), ring, interface, report, second: (0, 0) }
     }
 
     /// The next packet, without taking it.
@@ -74,14 +116,15 @@ impl<R: Ring> Lane<R> {
                 return;
             }
         };
-        let lost: u64 = dropped.values().sum();
         let report = &mut self.report;
+        let lost: u64 = dropped.values().sum();
         if second {
             report.seconds += 1;
-            let before = report.dropped.values().sum();
+            let (received_before, lost_before) = self.second;
             report.most_received =
-                report.most_received.max(received.saturating_sub(report.received));
-            report.most_dropped = report.most_dropped.max(lost.saturating_sub(before));
+                report.most_received.max(received.saturating_sub(received_before));
+            report.most_dropped = report.most_dropped.max(lost.saturating_sub(lost_before));
+            self.second = (received, lost);
         }
         (report.received, report.dropped, report.filtered) = (received, dropped, filtered);
     }
@@ -92,12 +135,15 @@ impl<R: Ring> Lane<R> {
             return false;
         }
         self.count(false);
-        self.report.error.is_some() || self.report.taken >= self.report.received
+        self.report.error.is_some() || self.report.left() == 0
     }
 
-    /// Closes the ring.
-    pub(super) fn close(mut self) -> RingReport {
+    /// Closes the ring; `failed` says that its packets were not all asked for.
+    pub(super) fn close(mut self, failed: bool) -> RingReport {
         self.count(true);
+        if failed {
+            self.report.not_taken = self.report.left();
+        }
         self.report
     }
 }

@@ -13,6 +13,8 @@ mod lane;
 mod meeting;
 mod order;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::{collections::BTreeMap, os::fd::RawFd, ptr::NonNull, sync::Arc};
@@ -121,6 +123,12 @@ pub unsafe trait Ring {
     /// # Errors
     /// When the kernel does not say.
     fn counts(&mut self) -> Result<Counts, RingError>;
+
+    /// Whether the driver counts what found no place in this ring as its own loss, too. Then it is
+    /// taken off what the interface counted.
+    fn is_counted_by_driver(&self) -> bool {
+        false
+    }
 
     /// Lets no more packets in; those that are in the ring stay there to be taken.
     fn stop(&mut self);

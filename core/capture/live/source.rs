@@ -58,15 +58,26 @@ pub struct Live<B: Backend> {
     worker: usize,
     /// Packets in a batch.
     limit: usize,
-    lanes: Vec<Lane<B::Ring>>,
+    pub(super) lanes: Vec<Lane<B::Ring>>,
     ports: Vec<Port<B::Ring>>,
     /// The time of each lane's next packet.
     heads: Vec<Option<i64>>,
     order: Order,
-    /// The last batch was not full; for how long no packet may come.
-    idle: Option<Duration>,
+    /// The last batch was not full.
+    idle: Option<Idle>,
     closed: Vec<RingReport>,
+    /// Since when each interface is seen to be gone while its rings are open.
+    gone: Vec<Option<Instant>>,
     stopped: Option<Instant>,
+}
+
+/// Why a batch was not full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// No ring had a packet.
+    Empty,
+    /// The oldest packet waits for this long, or for the rings that are empty.
+    Wait(Duration),
 }
 
 /// How this worker stands with an interface.
@@ -96,6 +107,7 @@ impl<B: Backend> Live<B> {
             order: Order::new(shared.window),
             idle: None,
             closed: Vec::new(),
+            gone: vec![None; shared.setup.interfaces.len()],
             stopped: None,
         };
         for interface in 0..shared.setup.interfaces.len() {
@@ -106,14 +118,13 @@ impl<B: Backend> Live<B> {
         Ok(live)
     }
 
-    /// Adds packets in time order. `None` if the batch is full, else how long it may take until
-    /// the next packet can be had.
+    /// Adds packets in time order. `None` if the batch is full, else why it is not.
     #[inline]
-    fn take(&mut self, batch: &mut Batch<'_>) -> Option<Duration> {
+    fn take(&mut self, batch: &mut Batch<'_>) -> Option<Idle> {
         let room = self.limit.min(batch.room());
         if let [lane] = self.lanes.as_mut_slice() {
             for _ in 0..room {
-                let Some(frame) = lane.peek() else { return Some(PATIENCE) };
+                let Some(frame) = lane.peek() else { return Some(Idle::Empty) };
                 lane.take();
                 // SAFETY: see `packet`; `fill` holds `self` for as long as the batch lives, and
                 // nothing but `fill` and `tend` releases or drops a ring.
@@ -129,13 +140,14 @@ impl<B: Backend> Live<B> {
         for _ in 0..room {
             let at = match self.order.next(&self.heads, now) {
                 Next::Take(at) => at,
-                Next::Empty => return Some(PATIENCE),
+                Next::Empty => return Some(Idle::Empty),
                 Next::Wait(ns) => {
-                    return Some(Duration::from_nanos(ns.unsigned_abs()).max(LEAST_WAIT));
+                    let longest = Duration::from_nanos(ns.unsigned_abs());
+                    return Some(Idle::Wait(longest.max(LEAST_WAIT)));
                 }
             };
             let lane = &mut self.lanes[at];
-            let Some(frame) = lane.peek() else { return None };
+            let frame = lane.peek()?;
             lane.take();
             // SAFETY: as above.
             batch.push(unsafe { packet(frame, lane) });
@@ -146,7 +158,7 @@ impl<B: Backend> Live<B> {
 
     /// Sleeps until a ring without packets gets some.
     #[cold]
-    fn sleep(&mut self, longest: Duration) {
+    fn sleep(&mut self, idle: Idle) {
         let waiting = self.ports.iter().any(Port::is_waiting);
         let empty = self.lanes.iter_mut().filter_map(|lane| match lane.peek() {
             None => Some(lane.ring.fd()),
@@ -154,15 +166,11 @@ impl<B: Backend> Live<B> {
         });
         let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut fds: Vec<libc::pollfd> = empty.map(poll).collect();
-        let timeout =
-            libc::timespec { tv_sec: 0, tv_nsec: i64::from(longest.min(PATIENCE).subsec_nanos()) };
-        let len = fds.len() as libc::nfds_t;
-        // SAFETY: `fds` and `timeout` live across the call; a null mask changes no signals.
-        unsafe { libc::ppoll(fds.as_mut_ptr(), len, &raw const timeout, ptr::null()) };
-        let broken = fds.iter().filter(|fd| fd.revents & !libc::POLLIN != 0);
-        if broken.map(|fd| clear_error(fd.fd)).count() > 0 {
-            // An interface is down; poll says so at once, again and again.
-            std::thread::sleep(LEAST_WAIT * 10);
+        match idle {
+            // Packets came while the chain was at work on the last batch.
+            Idle::Empty if fds.len() < self.lanes.len() => {}
+            Idle::Empty => poll_for(&mut fds, PATIENCE),
+            Idle::Wait(longest) => poll_for(&mut fds, longest.min(PATIENCE)),
         }
         if waiting {
             self.tend();
@@ -183,10 +191,9 @@ impl<B: Backend> Live<B> {
                 }
                 Port::Waiting { generation, since, .. } => {
                     let all = self.shared.meetings[at].is_complete(*generation);
-                    if all || since.elapsed() > GATHER {
-                        if let Err(error) = self.enable(at) {
-                            tracing::warn!("{error}");
-                        }
+                    let go = all || since.elapsed() > GATHER;
+                    if go && let Err(error) = self.enable(at) {
+                        tracing::warn!("{error}");
                     }
                 }
             }
@@ -196,11 +203,16 @@ impl<B: Backend> Live<B> {
     /// Closes the rings of an interface that is gone, once all their packets are taken.
     fn close(&mut self, interface: usize) {
         let gone = |lane: &Lane<B::Ring>| usize::from(lane.interface) == interface;
-        if self.lanes.iter_mut().any(|lane| gone(lane) && lane.peek().is_some()) {
+        // What the kernel has counted and not handed over yet comes when a block's time is up.
+        let since = *self.gone[interface].get_or_insert_with(Instant::now);
+        let late = since.elapsed() > DRAIN;
+        let mut theirs = self.lanes.iter_mut().filter(|lane| gone(lane));
+        if theirs.any(|lane| lane.peek().is_some() || !(late || lane.is_drained())) {
             return;
         }
+        self.gone[interface] = None;
         for lane in self.lanes.extract_if(.., |lane| gone(lane)) {
-            self.closed.push(lane.close());
+            self.closed.push(lane.close(false));
         }
         self.ports[interface] = Port::Absent;
     }
@@ -243,11 +255,11 @@ impl<B: Backend> Source for Live<B> {
     fn fill<'a>(&'a mut self, batch: &mut Batch<'a>) -> Filled {
         // The batch before this one has ended, or `self` could not be borrowed.
         self.lanes.iter_mut().for_each(|lane| lane.ring.release());
-        if let Some(longest) = self.idle.take() {
+        if let Some(idle) = self.idle.take() {
             if self.stopped.is_some_and(|since| self.is_drained(since)) {
                 return Filled::End;
             }
-            self.sleep(longest);
+            self.sleep(idle);
         }
         self.idle = self.take(batch);
         Filled::More
@@ -271,7 +283,8 @@ impl<B: Backend> Source for Live<B> {
     }
 
     fn report(mut self: Box<Self>) -> SourceReport {
-        let open = self.lanes.drain(..).map(Lane::close);
+        let failed = self.stopped.is_none();
+        let open = self.lanes.drain(..).map(|lane| lane.close(failed));
         let rings = self.closed.drain(..).chain(open).collect();
         SourceReport { rings, ..SourceReport::default() }
     }
@@ -297,6 +310,19 @@ unsafe fn packet<'a, R: Ring>(frame: RawFrame, lane: &Lane<R>) -> Packet<'a> {
     Packet::new(data, time, frame.wire_len, lane.link, lane.interface).with_vlan(frame.vlan)
 }
 
+/// Sleeps until one of the rings is readable, at most so long, which is less than a second.
+fn poll_for(fds: &mut [libc::pollfd], longest: Duration) {
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: i64::from(longest.subsec_nanos()) };
+    let len = fds.len() as libc::nfds_t;
+    // SAFETY: `fds` and `timeout` live across the call; a null mask changes no signals.
+    unsafe { libc::ppoll(fds.as_mut_ptr(), len, &raw const timeout, ptr::null()) };
+    let broken = fds.iter().filter(|fd| fd.revents & !libc::POLLIN != 0);
+    if broken.map(|fd| clear_error(fd.fd)).count() > 0 {
+        // An interface is down; poll says so at once, again and again.
+        std::thread::sleep(LEAST_WAIT * 10);
+    }
+}
+
 /// Takes a pending error off a socket, such as that its interface is down.
 fn clear_error(fd: RawFd) {
     let (mut error, mut len) =
@@ -307,7 +333,7 @@ fn clear_error(fd: RawFd) {
 }
 
 /// Nanoseconds since 1970 by the system's clock.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -61,6 +61,18 @@ pub struct InterfaceReport {
     pub absent_ms: u64,
 }
 
+impl InterfaceReport {
+    /// Takes off what a ring dropped and the driver counted, too.
+    pub(crate) fn without(&mut self, mut dropped: u64) {
+        for count in self.nic_dropped.values_mut() {
+            let ours = dropped.min(*count);
+            *count -= ours;
+            dropped -= ours;
+        }
+        self.nic_dropped.retain(|_, count| *count > 0);
+    }
+}
+
 impl Watch {
     /// The interfaces as they are now.
     pub fn new(names: &[String]) -> Self {

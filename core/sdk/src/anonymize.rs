@@ -44,10 +44,7 @@ pub trait AddressMap: Sized + Send + 'static {
 #[derive(Debug)]
 pub struct Anonymizer<A> {
     map: A,
-    /// The schemas that came in, with what they become; a handful at most.
-    schemas: Vec<(SchemaRef, SchemaRef)>,
-    v4: Vec<u32>,
-    v6: Vec<u128>,
+    columns: Columns,
 }
 
 impl<A: AddressMap> Stage for Anonymizer<A> {
@@ -57,23 +54,61 @@ impl<A: AddressMap> Stage for Anonymizer<A> {
     type Config = A::Config;
 
     fn new(config: A::Config, host: &Host) -> Result<Self> {
-        let map = A::new(config, host)?;
-        Ok(Self { map, schemas: Vec::new(), v4: Vec::new(), v6: Vec::new() })
+        Ok(Self { map: A::new(config, host)?, columns: Columns::new(A::NAME) })
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
-        let schema = self.marked(&records.schema());
-        let mut columns = records.columns().to_vec();
-        for (field, column) in records.schema().fields().iter().zip(&mut columns) {
-            if schema::is_identifiable(field) {
-                *column = self.map_column(field.name(), column)?;
-            }
-        }
-        out.emit(RecordBatch::try_new(schema, columns)?)
+        let Self { map, columns } = self;
+        out.emit(columns.map(&records, |v4, v6| {
+            map.v4(v4);
+            map.v6(v6);
+            Ok(())
+        })?)
     }
 }
 
 impl<A: AddressMap> Anonymizer<A> {
+    /// Maps addresses that are in no record batch here: those of the engine's, of which only
+    /// the addresses cross the plugin boundary.
+    pub(crate) fn map(&mut self, v4: &mut [u32], v6: &mut [u128]) {
+        self.map.v4(v4);
+        self.map.v6(v6);
+    }
+}
+
+/// The address columns of record batches, wherever the strategy is.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    /// What the columns are marked with: the strategy's name.
+    method: &'static str,
+    /// The schemas that came in, with what they become; a handful at most.
+    schemas: Vec<(SchemaRef, SchemaRef)>,
+    v4: Vec<u32>,
+    v6: Vec<u128>,
+}
+
+impl Columns {
+    pub(crate) fn new(method: &'static str) -> Self {
+        Self { method, schemas: Vec::new(), v4: Vec::new(), v6: Vec::new() }
+    }
+
+    /// The batch with all its address columns mapped and marked. `strategy` replaces addresses
+    /// by their pseudonyms.
+    pub(crate) fn map(
+        &mut self,
+        records: &RecordBatch,
+        mut strategy: impl FnMut(&mut [u32], &mut [u128]) -> Result,
+    ) -> Result<RecordBatch> {
+        let schema = self.marked(records.schema_ref());
+        let mut columns = records.columns().to_vec();
+        for (field, column) in records.schema_ref().fields().iter().zip(&mut columns) {
+            if schema::is_identifiable(field) {
+                *column = self.map_column(field.name(), column, &mut strategy)?;
+            }
+        }
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+
     fn marked(&mut self, schema: &SchemaRef) -> SchemaRef {
         if let Some((_, marked)) = self.schemas.iter().find(|(from, _)| Arc::ptr_eq(from, schema)) {
             return Arc::clone(marked);
@@ -82,7 +117,7 @@ impl<A: AddressMap> Anonymizer<A> {
             .fields()
             .iter()
             .map(|field| match schema::is_identifiable(field) {
-                true => Arc::new(schema::anonymized(field, A::NAME)),
+                true => Arc::new(schema::anonymized(field, self.method)),
                 false => Arc::clone(field),
             })
             .collect();
@@ -95,7 +130,12 @@ impl<A: AddressMap> Anonymizer<A> {
         marked
     }
 
-    fn map_column(&mut self, name: &str, column: &ArrayRef) -> Result<ArrayRef> {
+    fn map_column(
+        &mut self,
+        name: &str,
+        column: &ArrayRef,
+        strategy: &mut impl FnMut(&mut [u32], &mut [u128]) -> Result,
+    ) -> Result<ArrayRef> {
         let Some(column) = column.as_any().downcast_ref::<FixedSizeBinaryArray>() else {
             return Err(Error::new(format!(
                 "column `{name}` is of kind `address` but of type {}; an address is a \
@@ -115,8 +155,7 @@ impl<A: AddressMap> Anonymizer<A> {
                 None => self.v6.push(u128::from_be_bytes(*row)),
             }
         }
-        self.map.v4(&mut self.v4);
-        self.map.v6(&mut self.v6);
+        strategy(&mut self.v4, &mut self.v6)?;
         let (mut v4, mut v6) = (self.v4.iter(), self.v6.iter());
         let mut mapped = Vec::with_capacity(rows.len() * 16);
         for row in rows {

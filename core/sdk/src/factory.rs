@@ -113,7 +113,11 @@ impl<S: Stage> Guard<S> {
     }
 
     #[inline]
-    fn call<T>(&mut self, what: &str, body: impl FnOnce(&mut S) -> Result<T>) -> Result<T> {
+    pub(crate) fn call<T>(
+        &mut self,
+        what: &str,
+        body: impl FnOnce(&mut S) -> Result<T>,
+    ) -> Result<T> {
         let Some(stage) = &mut self.stage else {
             return Err(Error::of(ErrorKind::Panicked, "", "not called again after its panic"));
         };

@@ -100,5 +100,5 @@ macro_rules! export_plugin {
     };
     (@entry stage $stage:ty) => { $crate::abi::entry::<$stage>(false) };
     (@entry sink $sink:ty) => { $crate::abi::entry::<$crate::SinkStage<$sink>>(true) };
-    (@entry address_map $map:ty) => { $crate::abi::entry::<$crate::Anonymizer<$map>>(false) };
+    (@entry address_map $map:ty) => { $crate::abi::address_map::<$map>() };
 }

@@ -157,5 +157,6 @@ fn seen(packet: &Packet<'_>, flows: &Flows) -> Seen {
         src_port,
         dst_port,
         flow: flows.number((&src, src_port), (&dst, dst_port), packet.protocol()),
+        interface: packet.interface(),
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Seen {
     pub src_port: u16,
     pub dst_port: u16,
     pub flow: u64,
+    /// Number of the capture interface.
+    pub interface: u16,
 }
 
 /// The rows of one record type that were not emitted yet.
@@ -50,6 +52,7 @@ pub(crate) struct Rows {
     src_port: Number<UInt16Type>,
     dst_port: Number<UInt16Type>,
     flow: Number<UInt64Type>,
+    interface: Number<UInt16Type>,
     method: Text,
     uri: Text,
     status_code: Number<UInt16Type>,
@@ -95,6 +98,7 @@ pub(crate) fn schema(kind: Kind) -> SchemaRef {
         number("src_port", DataType::UInt16, Meaning::Number),
         number("dst_port", DataType::UInt16, Meaning::Number),
         number("flow", DataType::UInt64, Meaning::Flow),
+        number("interface", DataType::UInt16, Meaning::Number),
     ];
     let version = schema::text("version", Meaning::Text);
     let name = match kind {
@@ -134,6 +138,7 @@ impl Rows {
             src_port: Number::default(),
             dst_port: Number::default(),
             flow: Number::default(),
+            interface: Number::default(),
             method: Text::default(),
             uri: Text::default(),
             status_code: Number::default(),
@@ -172,6 +177,7 @@ impl Rows {
         self.src_port.put(row, seen.src_port);
         self.dst_port.put(row, seen.dst_port);
         self.flow.put(row, seen.flow);
+        self.interface.put(row, seen.interface);
 
         let waiting = std::mem::take(&mut self.waiting).for_another();
         let kind = self.kind;
@@ -216,6 +222,7 @@ impl Rows {
         columns.push(self.src_port.finish(rows));
         columns.push(self.dst_port.finish(rows));
         columns.push(self.flow.finish(rows));
+        columns.push(self.interface.finish(rows));
         let own = match self.kind {
             Kind::Request => {
                 columns.push(self.method.finish(rows));

@@ -16,7 +16,8 @@ const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "198.51.100.2:80";
 
 /// Columns that say where and when, which is the same for every head here.
-const SEEN: [&str; 7] = ["time", "ip_version", "src_ip", "dst_ip", "src_port", "dst_port", "flow"];
+const SEEN: [&str; 8] =
+    ["time", "ip_version", "src_ip", "dst_ip", "src_port", "dst_port", "flow", "interface"];
 
 /// The one row that a segment gives, as `column: value` lines in the order of the names.
 fn row(payload: impl AsRef<[u8]>) -> String {
@@ -357,12 +358,12 @@ fn the_columns_in_their_order() {
     };
     assert_eq!(
         names(0),
-        "time ip_version src_ip dst_ip src_port dst_port flow method host uri version user_agent \
+        "time ip_version src_ip dst_ip src_port dst_port flow interface method host uri version user_agent \
          referer pragma connection content_type cache_control extras flags"
     );
     assert_eq!(
         names(1),
-        "time ip_version src_ip dst_ip src_port dst_port flow status_code reason version server \
+        "time ip_version src_ip dst_ip src_port dst_port flow interface status_code reason version server \
          content_encoding pragma connection content_type cache_control extras flags"
     );
 }

@@ -3,6 +3,8 @@
 //! No panic crosses: [`Guard`] catches those of the author's code, and `extern "C"` would
 //! abort on any other, so the glue itself has none.
 
+use std::ffi::c_void;
+
 use abi_stable::{
     library::{CheckTypeLayout, LibHeader, RootModuleResult},
     prefix_type::PrefixTypeTrait,
@@ -11,13 +13,13 @@ use abi_stable::{
 use arrow_array::RecordBatch;
 
 use super::{
-    CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost, ROption, Root, Root_Ref, StageVt,
-    StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost,
+    ROption, Root, Root_Ref, StageVt, StageVt_Ref, Status,
     arrow::{Exports, Imports},
     no_query,
 };
 use crate::{
-    Batch, Error, OptionHelp, Output, Result, Stage, Timestamp,
+    AddressMap, Anonymizer, Batch, Error, OptionHelp, Output, Result, Stage, Timestamp,
     factory::{DynStage, Guard},
 };
 
@@ -39,6 +41,9 @@ impl<S: Stage> Own<S> {
         body: impl FnOnce(&mut Guard<S>, &mut Output<'_>) -> Result,
     ) -> Status {
         let result = body(&mut self.stage, &mut Output::new(&mut self.emitted));
+        if result.is_ok() && self.emitted.is_empty() {
+            return OK;
+        }
         // Records that were emitted before a failure are good and are kept.
         let sent = self.emitted.drain(..).try_fold((), |(), records| {
             let (mut array, schema, id) = self.exports.export(records)?;
@@ -163,9 +168,47 @@ extern "C" fn options<S: Stage>() -> RVec<ROption> {
     S::OPTIONS.iter().map(one).collect()
 }
 
+unsafe extern "C" fn map<A: AddressMap>(
+    instance: *mut Instance,
+    v4: *mut u32,
+    v4_len: usize,
+    v6: *mut u128,
+    v6_len: usize,
+) -> Status {
+    // SAFETY: see above; `address_map` puts this into the table of an `Anonymizer<A>` only.
+    let own = unsafe { own::<Anonymizer<A>>(instance) };
+    // SAFETY: the engine hands over two slices that nothing else refers to during the call.
+    let (v4, v6) = unsafe {
+        (std::slice::from_raw_parts_mut(v4, v4_len), std::slice::from_raw_parts_mut(v6, v6_len))
+    };
+    let mapped = own.stage.call("records()", |stage| {
+        stage.map(v4, v6);
+        Ok(())
+    });
+    match mapped {
+        Ok(()) => OK,
+        Err(error) => own.fail(error),
+    }
+}
+
+extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void {
+    let table: &'static AddressMapVt = &const { AddressMapVt { map: map::<A> } };
+    if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
+}
+
 /// The table of one stage. For [`export_plugin!`](crate::export_plugin).
 #[must_use]
 pub fn entry<S: Stage>(is_sink: bool) -> StageVt_Ref {
+    table::<S>(is_sink, no_query)
+}
+
+/// The table of an anonymization strategy. For [`export_plugin!`](crate::export_plugin).
+#[must_use]
+pub fn address_map<A: AddressMap>() -> StageVt_Ref {
+    table::<Anonymizer<A>>(false, query_address_map::<A>)
+}
+
+fn table<S: Stage>(is_sink: bool, query: extern "C" fn(RStr<'_>) -> *const c_void) -> StageVt_Ref {
     let table = StageVt {
         name: S::NAME.into(),
         summary: S::SUMMARY.into(),
@@ -179,7 +222,7 @@ pub fn entry<S: Stage>(is_sink: bool) -> StageVt_Ref {
         tick: tick::<S>,
         finish: finish::<S>,
         take_error: take_error::<S>,
-        query: no_query,
+        query,
     };
     table.leak_into_prefix()
 }

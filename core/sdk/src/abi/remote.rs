@@ -7,10 +7,11 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::{
-    CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost, ROption, StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost,
+    ROption, StageVt_Ref, Status,
     arrow::{Exports, Imports},
 };
-use crate::{Batch, Error, Host, Output, Result, Timestamp, factory::DynStage};
+use crate::{Batch, Error, Host, Output, Result, Timestamp, anonymize::Columns, factory::DynStage};
 use std::sync::Arc;
 
 /// One stage that a plugin offers.
@@ -59,7 +60,18 @@ impl Loaded {
         let made = unsafe { self.0.create()(options.into(), RHost::export(host), &mut error) };
         let instance = NonNull::new(made).ok_or_else(|| Error::from(error))?;
         let (exports, imports) = (Exports::default(), Imports::default());
-        Ok(Remote { table: self.0, instance, exports, imports })
+        let addresses = self.address_map().map(|map| (map, Columns::new(self.name())));
+        Ok(Remote { table: self.0, instance, addresses, exports, imports })
+    }
+}
+
+impl Loaded {
+    /// Its table as an anonymization strategy, if it is one.
+    fn address_map(self) -> Option<&'static AddressMapVt> {
+        let table = self.0.query()(ADDRESS_MAP.into()).cast::<AddressMapVt>();
+        // SAFETY: the name stands for this layout; the table is a constant of a library that is
+        // never unloaded.
+        unsafe { table.as_ref() }
     }
 }
 
@@ -67,6 +79,8 @@ impl Loaded {
 pub struct Remote {
     table: StageVt_Ref,
     instance: NonNull<Instance>,
+    /// For an anonymization strategy: it gets the addresses, the records stay here.
+    addresses: Option<(&'static AddressMapVt, Columns)>,
     exports: Exports,
     imports: Imports,
 }
@@ -162,6 +176,23 @@ impl DynStage for Remote {
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
+        if let Some((table, columns)) = &mut self.addresses {
+            let this = self.instance.as_ptr();
+            let mut failed = false;
+            let mapped = columns.map(&records, |v4, v6| {
+                // SAFETY: see above; the slices are borrowed for the call.
+                let status = unsafe {
+                    (table.map)(this, v4.as_mut_ptr(), v4.len(), v6.as_mut_ptr(), v6.len())
+                };
+                failed = status != OK;
+                if failed { Err(Error::new("")) } else { Ok(()) }
+            });
+            return match mapped {
+                Ok(records) => out.emit(records),
+                Err(_) if failed => Err(self.error()),
+                Err(error) => Err(error),
+            };
+        }
         self.call(out, |table, this, exports, back| {
             let (mut array, schema, id) = exports.export(records)?;
             // SAFETY: see above.

@@ -48,6 +48,7 @@ fn rows_of(head: &[u8]) -> f64 {
         src_port: 40000,
         dst_port: 80,
         flow: 1,
+        interface: 0,
     };
     let mut rows = Rows::new(Kind::Request);
     let mut last = None;

@@ -1,0 +1,112 @@
+//! Capture by AF_XDP, through network namespaces and veth pairs that the tests make.
+//!
+//! A veth pair has XDP in its driver when the end that is captured from has a receive queue for
+//! each queue that the other end sends on; with fewer it has only the generic kind.
+
+#![allow(clippy::unwrap_used, reason = "a test panics to fail")]
+
+#[path = "af_xdp/cable.rs"]
+mod cable;
+mod common;
+#[path = "common/net.rs"]
+mod net;
+#[path = "af_xdp/packets.rs"]
+mod packets;
+#[path = "af_xdp/refused.rs"]
+mod refused;
+#[path = "live/stages.rs"]
+mod stages;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    common::{key_file, root},
+    net::Net,
+};
+
+/// What is sent: from every server, over IPv4 and IPv6, with tags and without, and with frames that
+/// are longer than a frame of the ring.
+fn captures() -> Vec<PathBuf> {
+    let names = [
+        "curl-keepalive-ipv4.pcap",
+        "curl-long-cookie-split.pcap",
+        "curl-methods-nginx-apache.pcap",
+        "curl-qinq.pcap",
+        "offload-left-on.pcap",
+        "python-requests-vlan.pcap",
+    ];
+    names.iter().map(|name| root().join("tests/captures").join(name)).collect()
+}
+
+/// The third of them: 246 packets of many flows.
+fn methods() -> Vec<u8> {
+    fs::read(&captures()[2]).unwrap()
+}
+
+/// A `[capture]` of one interface.
+const CAPTURE: &str = "from = \"af_xdp\"\ninterface = \"cap0\"\nring_mib = 4";
+
+/// A config that takes every head; `capture` is its `[capture]`, `more` stands before `classify`.
+fn config(workers: usize, capture: &str, more: &str, folder: &Path) -> String {
+    let key = key_file(folder);
+    format!(
+        "allow_identifiable = true\n[engine]\nworkers = {workers}\n[capture]\n{capture}\n\
+         [[stage]]\nuse = \"decode\"\n{more}\n[[stage]]\nuse = \"classify\"\n\
+         [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
+         [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
+        folder.join("out.jsonl")
+    )
+}
+
+/// As [`config`], with the stage that remembers all packets.
+fn witnessed(workers: usize, capture: &str, folder: &Path) -> String {
+    config(workers, capture, &format!("[[stage]]\nuse = \"witness\"\nfolder = {folder:?}"), folder)
+}
+
+/// The engine, in a namespace.
+fn engine(net: &Net) -> Command {
+    net.command(Path::new(env!("CARGO_BIN_EXE_engine")))
+}
+
+/// Where XDP runs on the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Native,
+    Generic,
+}
+
+impl Mode {
+    /// The word of the engine.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native mode, copy",
+            Self::Generic => "generic mode, copy",
+        }
+    }
+}
+
+/// A namespace with the pair `cap0` and `out0`, which carry frames of 64 KiB.
+fn pair(queues: usize, mode: Mode) -> Option<Net> {
+    let net = Net::new()?;
+    add_pair(&net, queues, mode);
+    Some(net)
+}
+
+fn add_pair(net: &Net, queues: usize, mode: Mode) {
+    let sending = queues + usize::from(mode == Mode::Generic);
+    net.must(&format!(
+        "ip link add cap0 numrxqueues {queues} numtxqueues {queues} mtu 65535 type veth \
+         peer name out0 numrxqueues {queues} numtxqueues {sending} mtu 65535"
+    ));
+    net.must("ip link set out0 arp off up");
+    net.must("ip link set cap0 arp off up");
+}
+
+/// Whether an XDP program is on the interface.
+fn has_program(net: &Net, interface: &str) -> bool {
+    net.must(&format!("ip -d link show dev {interface}")).contains("prog/xdp")
+}
