@@ -14,12 +14,13 @@ use crate::{
     capture::{
         Source as _,
         af_packet::AfPacket,
+        af_xdp::AfXdp,
         ethtool::Device,
         input,
         live::{Backend as _, Live, Setup, Shared},
-        netdev,
+        netdev, pf_ring,
     },
-    config::{Backend, Clock, Config},
+    config::{self, Backend, Clock, Config},
     host::{self, Board, Run},
 };
 
@@ -34,6 +35,7 @@ pub fn gather(config: &Config) -> Machine {
     let interfaces: Vec<_> = names.iter().map(|name| interface(name)).collect();
     let running = interfaces.iter().all(|interface| interface.running);
     let files = &config.capture.files;
+    let missing = missing(config);
     let limits = |which| rustix::process::getrlimit(which).current;
     Machine {
         sample: (!interfaces.is_empty() && running).then(|| sample(config)),
@@ -49,9 +51,10 @@ pub fn gather(config: &Config) -> Machine {
         locked_memory: limits(rustix::process::Resource::Memlock),
         free_memory: free_memory(),
         pf_ring: match config.capture.from.contains(&Backend::PfRing) {
-            true => pf_ring(names),
-            false => PfRing::default(),
+            true if !lacks(&missing, Backend::PfRing) => pf_ring(names),
+            _ => PfRing::default(),
         },
+        missing,
     }
 }
 
@@ -79,23 +82,52 @@ fn interface(name: &str) -> Interface {
     interface
 }
 
-/// Looks at the traffic through a packet socket of its own, which joins no group: a capture that
-/// runs meanwhile loses nothing by it.
-fn sample(config: &Config) -> Result<Sample, String> {
-    let live = config.capture.live.as_ref().ok_or("there is no live capture")?;
-    let setup = Arc::new(Setup {
+/// Why a back end of the config cannot be used here.
+fn missing(config: &Config) -> Vec<(Backend, String)> {
+    let Some(live) = &config.capture.live else { return Vec::new() };
+    let setup = Arc::new(setup(config, live));
+    let missing = |back_end: &Backend| {
+        let missing = match back_end {
+            Backend::PfRing => pf_ring::PfRing::new(Arc::clone(&setup)).err(),
+            Backend::AfPacket => AfPacket::new(Arc::clone(&setup)).err(),
+            Backend::AfXdp => AfXdp::new(Arc::clone(&setup)).err(),
+            Backend::File => None,
+        };
+        missing.map(|missing| (*back_end, missing.to_string()))
+    };
+    config.capture.from.iter().filter_map(missing).collect()
+}
+
+fn lacks(missing: &[(Backend, String)], back_end: Backend) -> bool {
+    missing.iter().any(|(missing, _)| *missing == back_end)
+}
+
+/// The capture of the config, but with one worker, which joins no group.
+fn setup(config: &Config, live: &config::Live) -> Setup {
+    Setup {
         interfaces: live.interfaces.clone(),
         workers: 1,
         cluster: None,
         balance: live.balance,
         promiscuous: live.promiscuous,
         direction: live.direction,
-        clock: Clock::System,
+        clock: live.clock,
         snaplen: config.capture.snaplen,
         ring_bytes: live.ring_mib << 20,
         block_timeout_ms: live.block_timeout_ms,
+        filter: None,
+    }
+}
+
+/// Looks at the traffic through a packet socket of its own, which joins no group: a capture that
+/// runs meanwhile loses nothing by it.
+fn sample(config: &Config) -> Result<Sample, String> {
+    let live = config.capture.live.as_ref().ok_or("there is no live capture")?;
+    let setup = Arc::new(Setup {
+        clock: Clock::System,
         // The mirror is judged by all that it sends.
         filter: None,
+        ..setup(config, live)
     });
     let window = Duration::from_millis(live.window_ms.into());
     let sockets = AfPacket::new(Arc::clone(&setup)).map_err(|error| error.to_string())?;
@@ -157,15 +189,17 @@ fn free_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// The kernel module tells its release in /proc.
-fn pf_ring(_interfaces: &[String]) -> PfRing {
+/// The releases of a PF_RING that can be used, and whether it leaks. The kernel module tells its
+/// release in /proc.
+fn pf_ring(interfaces: &[String]) -> PfRing {
     let about = fs::read_to_string("/proc/net/pf_ring/info").ok();
     let line = about.as_deref().and_then(|text| {
         text.lines().find_map(|line| line.strip_prefix("PF_RING Version")?.split_once(':'))
     });
     let module = line.and_then(|(_, rest)| rest.split_whitespace().next()).map(ToOwned::to_owned);
-    // The one place where the library is to be asked: `pf_ring::library()` for its release or
-    // what is wrong with it, and `pf_ring::leaks(&library, interface)`.
-    let library = Some(Err("PF_RING is not in this version of the engine".to_owned()));
-    PfRing { module, library, leaks: None }
+    let Ok(library) = pf_ring::library().map(Arc::new) else {
+        return PfRing { module, ..PfRing::default() };
+    };
+    let leaks = interfaces.iter().find_map(|name| pf_ring::leaks(&library, name).ok());
+    PfRing { module, library: Some(library.version().to_string()), leaks }
 }

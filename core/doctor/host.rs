@@ -13,52 +13,33 @@ const BPF: (u32, &str) = (39, "cap_bpf");
 /// The back end that a run would take, with what stands against the ones before it.
 pub(super) fn back_end(config: &Config, machine: &Machine) -> (Option<Backend>, Vec<Finding>) {
     let mut findings = Vec::new();
+    let last = config.capture.from.len() - 1;
     for (at, &back_end) in config.capture.from.iter().enumerate() {
-        let mut missing = match back_end {
-            Backend::PfRing => pf_ring(machine),
-            Backend::AfPacket | Backend::AfXdp | Backend::File => Vec::new(),
-        };
-        if missing.is_empty() {
+        let Some((_, why)) = machine.missing.iter().find(|(missing, _)| *missing == back_end)
+        else {
             findings.push(Finding::ok(format!("packets come from {back_end}")));
             if back_end == Backend::PfRing {
-                findings.extend(pf_ring_state(machine));
+                findings.extend(pf_ring(machine));
             }
             return (Some(back_end), findings);
-        }
+        };
+        let (why, mend) = why.split_once("; ").unwrap_or((why, "engine check --config ..."));
+        // A command alone needs no quotes.
+        let alone = mend.strip_prefix('`').and_then(|mend| mend.strip_suffix('`'));
+        let mend = alone.filter(|mend| !mend.contains('`')).unwrap_or(mend);
         // Another one is tried; this one is still to be mended, or taken out of the list.
-        if at + 1 < config.capture.from.len() {
-            missing.iter_mut().for_each(|finding| finding.level = super::Level::Warning);
-        }
-        findings.extend(missing);
+        findings.push(match at {
+            at if at == last => Finding::error(format!("{back_end} cannot be used: {why}"), mend),
+            _ => Finding::warning(format!("{back_end} is not used: {why}"), mend),
+        });
     }
     (None, findings)
 }
 
-/// Why PF_RING cannot be used.
-fn pf_ring(machine: &Machine) -> Vec<Finding> {
-    let mut missing = Vec::new();
-    if machine.pf_ring.module.is_none() {
-        missing
-            .push(Finding::error("the kernel module of PF_RING is not loaded", "modprobe pf_ring"));
-    }
-    match &machine.pf_ring.library {
-        Some(Ok(_)) => {}
-        Some(Err(why)) => missing.push(Finding::error(
-            format!("the library of PF_RING cannot be used: {why}"),
-            "apt install pfring          # from the package source of ntop",
-        )),
-        None => missing.push(Finding::error(
-            "the library of PF_RING is missing",
-            "apt install pfring          # from the package source of ntop",
-        )),
-    }
-    missing
-}
-
 /// What there is to say about a PF_RING that can be used.
-fn pf_ring_state(machine: &Machine) -> Vec<Finding> {
+fn pf_ring(machine: &Machine) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let (Some(module), Some(Ok(library))) = (&machine.pf_ring.module, &machine.pf_ring.library) {
+    if let (Some(module), Some(library)) = (&machine.pf_ring.module, &machine.pf_ring.library) {
         // Patch releases of the two go together.
         let release = |text: &str| text.split('.').take(2).collect::<Vec<_>>().join(".");
         findings.push(if release(module) == release(library) {
@@ -111,7 +92,11 @@ pub(super) fn memory(
     back_end: Backend,
     machine: &Machine,
 ) -> Vec<Finding> {
-    let rings = config.engine.workers.saturating_mul(live.interfaces.len());
+    let rings = match back_end {
+        // One for each queue, whoever reads it.
+        Backend::AfXdp => machine.interfaces.iter().map(|it| it.queues.unwrap_or(1) as usize).sum(),
+        _ => config.engine.workers.saturating_mul(live.interfaces.len()),
+    };
     let mib = rings.saturating_mul(live.ring_mib) as u64;
     let mut findings = Vec::new();
     if let Some(free) = machine.free_memory.map(|bytes| bytes >> 20) {

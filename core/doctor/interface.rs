@@ -206,10 +206,15 @@ fn queues(config: &Config, back_end: Backend, interface: &Interface) -> Option<F
     let (name, queues, workers) = (&interface.name, interface.queues?, config.engine.workers);
     let enough = queues as usize >= workers;
     match back_end {
-        Backend::AfXdp if !enough => Some(Finding::warning(
-            format!("{name} has {queues} queues for {workers} workers; the others have no work"),
-            format!("ethtool -L {name} combined {workers}"),
-        )),
+        Backend::AfXdp if !enough => Some(
+            Finding::error(
+                format!(
+                    "{name} has {queues} queues for {workers} workers; each needs one of its own"
+                ),
+                format!("ethtool -L {name} combined {workers}"),
+            )
+            .or(format!("workers = {}          # in [engine]", queues.max(1))),
+        ),
         Backend::AfXdp => {
             Some(Finding::ok(format!("{name} has {queues} queues for {workers} workers")))
         }

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::sample::Sample;
-use crate::capture::ethtool::{RingSizes, Rss};
+use crate::{
+    capture::ethtool::{RingSizes, Rss},
+    config::Backend,
+};
 
 /// A machine, as far as a capture depends on it. What could not be found out is `None`.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +27,10 @@ pub struct Machine {
     pub locked_memory: Option<u64>,
     /// Bytes of memory that are free or can be freed.
     pub free_memory: Option<u64>,
-    /// PF_RING, where the config names it.
+    /// The back ends of the config that this machine has not, each with a sentence that says why
+    /// and, after a semicolon, what to do.
+    pub missing: Vec<(Backend, String)>,
+    /// PF_RING, where it can be used.
     pub pf_ring: PfRing,
     /// What was seen on the interfaces, or why nothing was looked at.
     pub sample: Option<Result<Sample, String>>,
@@ -62,10 +68,10 @@ pub struct Interface {
 /// What there is of PF_RING.
 #[derive(Clone, Debug, Default)]
 pub struct PfRing {
-    /// The release of the kernel module, if it is loaded.
+    /// The release of the kernel module, where it tells.
     pub module: Option<String>,
-    /// The release of the library, or what is wrong with it.
-    pub library: Option<Result<String, String>>,
+    /// The release of the library.
+    pub library: Option<String>,
     /// The library leaves sockets open that were closed.
     pub leaks: Option<bool>,
 }

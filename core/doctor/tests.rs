@@ -12,7 +12,7 @@ use ringmill_sdk::{
 use super::{Interface, Level, Machine, PfRing, Sample, Sampler, examine};
 use crate::{
     capture::ethtool::{RingSizes, Rss},
-    config::{self, Config},
+    config::{self, Backend, Config},
 };
 
 const CHAIN: &str = "[[stage]]\nuse = \"decode\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n";
@@ -57,11 +57,18 @@ fn good() -> Machine {
         free_memory: Some(16 << 30),
         pf_ring: PfRing {
             module: Some("9.0.0".to_owned()),
-            library: Some(Ok("9.0.0.1".to_owned())),
+            library: Some("9.0.0".to_owned()),
             leaks: Some(false),
         },
+        missing: Vec::new(),
         sample: Some(Ok(sample)),
     }
+}
+
+/// PF_RING is not there; the sentence is the back end's.
+fn without_pf_ring(machine: &mut Machine) {
+    let why = "PF_RING's kernel module is not loaded; `modprobe pf_ring`";
+    machine.missing.push((Backend::PfRing, why.to_owned()));
 }
 
 /// What is not as it should be.
@@ -219,8 +226,8 @@ const CASES: &[Case] = &[
         "af_xdp",
         "",
         |machine| machine.interfaces[0].queues = Some(1),
-        "warning eth2 has 1 queues for 2 workers; the others have no work\n        \
-         ethtool -L eth2 combined 2",
+        "error   eth2 has 1 queues for 2 workers; each needs one of its own\n        \
+         ethtool -L eth2 combined 2\n        workers = 1          # in [engine]",
     ),
     (
         "af_packet",
@@ -389,20 +396,24 @@ const CASES: &[Case] = &[
     (
         "pf_ring",
         "",
-        |machine| machine.pf_ring.module = None,
-        "error   the kernel module of PF_RING is not loaded\n        modprobe pf_ring",
+        without_pf_ring,
+        "error   pf_ring cannot be used: PF_RING's kernel module is not loaded\n        \
+         modprobe pf_ring",
+    ),
+    (
+        "af_xdp",
+        "",
+        |machine| {
+            let why = "XDP sees only packets that come in; remove `x` or capture by `y`";
+            machine.missing.push((Backend::AfXdp, why.to_owned()));
+        },
+        "error   af_xdp cannot be used: XDP sees only packets that come in\n        \
+         remove `x` or capture by `y`",
     ),
     (
         "pf_ring",
         "",
-        |machine| machine.pf_ring.library = None,
-        "error   the library of PF_RING is missing\n        \
-         apt install pfring          # from the package source of ntop",
-    ),
-    (
-        "pf_ring",
-        "",
-        |machine| machine.pf_ring.library = Some(Ok("8.8.0".to_owned())),
+        |machine| machine.pf_ring.library = Some("8.8.0".to_owned()),
         "warning the module of PF_RING is 9.0.0, its library 8.8.0\n        \
          apt install pfring pfring-dkms && modprobe -r pf_ring && modprobe pf_ring",
     ),
@@ -417,8 +428,9 @@ const CASES: &[Case] = &[
     (
         "pf_ring\", \"af_packet",
         "",
-        |machine| machine.pf_ring.module = None,
-        "warning the kernel module of PF_RING is not loaded\n        modprobe pf_ring",
+        without_pf_ring,
+        "warning pf_ring is not used: PF_RING's kernel module is not loaded\n        \
+         modprobe pf_ring",
     ),
 ];
 
