@@ -15,6 +15,7 @@
 pub mod capture;
 pub mod chain;
 pub mod config;
+pub mod doctor;
 mod engine;
 pub mod host;
 pub mod ledger;

@@ -297,3 +297,73 @@ fn without_libpcap_only_a_filter_is_refused() {
     );
     assert!(said.contains("apt install libpcap0.8"), "{said}");
 }
+
+/// Sends three requests by `rmfi0`: without a tag, with tag 5, and with tags 5 and 7.
+const SENDER: &str = "\
+import socket, struct
+ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 58, 1, 0, 64, 6, 0, b'\\x0a\\0\\0\\1', b'\\x0a\\0\\0\\2')
+tcp = struct.pack('>HHIIBBHHH', 1234, 80, 1, 1, 0x50, 0x18, 100, 0, 0)
+packet = ip + tcp + b'GET / HTTP/1.1\\r\\n\\r\\n'
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(('rmfi0', 0))
+for tags in [], [5], [5, 7]:
+    ether = b'\\2\\0\\0\\0\\0\\2\\2\\0\\0\\0\\0\\1'
+    ether += b''.join(struct.pack('>HH', 0x8100, tag) for tag in tags)
+    link.send(ether + b'\\x08\\0' + packet)
+";
+
+/// The kernel takes the outermost tag off a frame before a packet socket sees it, so a filter has
+/// to look for it elsewhere; and one that asks for no tag sees what was behind it. In a file the
+/// tag is in the frame, and `tcp` alone does not match: tcpdump has the same two faces.
+#[test]
+fn a_packet_socket_finds_tags_that_the_kernel_took_off() {
+    let may = Command::new("unshare").args(["--net", "ip", "link"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        return skipped("only root can make a network namespace, with `unshare` and `ip`");
+    }
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skipped("there is no python3 to send packets with");
+    }
+    let cases = [
+        ("tcp port 80", 2),
+        ("vlan", 2),
+        ("vlan 5 and tcp port 80", 1),
+        ("vlan 5 and vlan 7 and tcp port 80", 1),
+        ("vlan 7", 0),
+        ("not vlan", 1),
+        ("tcp port 80 or (vlan and tcp port 80)", 2),
+        ("", 3),
+    ];
+    for (filter, expected) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = directory.path().join("ledger.json");
+        let text = format!(
+            "[engine]\nledger = {ledger:?}\n[capture]\nfrom = \"af_packet\"\n\
+             interface = \"rmfi1\"\nring_mib = 8\nfilter = {filter:?}\n\
+             [[stage]]\nuse = \"decode\"\n[[sink]]\nuse = \"jsonl\"\npath = \"/dev/null\"\n"
+        );
+        let text = if filter.is_empty() { text.replace("filter = ", "# ") } else { text };
+        let config = common::write_config(directory.path(), &text);
+        // No other packets: interfaces speak of themselves unless they have no IPv6.
+        let script = format!(
+            "set -e\nip link add rmfi0 type veth peer name rmfi1\n\
+             ip link set rmfi0 addrgenmode none\nip link set rmfi1 addrgenmode none\n\
+             ip link set rmfi0 up\nip link set rmfi1 up\n\
+             n=0\nuntil ip -brief link show rmfi1 | grep -q LOWER_UP || [ $n = 100 ]\n\
+             do n=$((n + 1)); sleep 0.05; done\n\
+             \"$0\" --config \"$1\" &\nengine=$!\nsleep 0.7\n\
+             python3 -c \"$(cat <<'END'\n{SENDER}END\n)\"\n\
+             sleep 0.3\nkill $engine\nwait $engine"
+        );
+        let output = Command::new("unshare")
+            .args(["--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script])
+            .args([env!("CARGO_BIN_EXE_engine").as_ref(), config.as_os_str()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{filter}: {said}");
+        let ledger: Value = serde_json::from_slice(&fs::read(ledger).unwrap()).unwrap();
+        assert_eq!(ledger["rings"][0]["received"], expected, "{filter}: {said}");
+        assert_eq!(ledger["workers"][0]["received"], expected, "{filter}: {said}");
+    }
+}

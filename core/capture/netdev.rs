@@ -12,6 +12,8 @@ use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 pub struct State {
     /// Its number; a new one when it is made again.
     pub index: u32,
+    /// It is set up.
+    pub up: bool,
     /// It is set up and has a carrier.
     pub running: bool,
     /// It takes packets for other machines, too.
@@ -42,9 +44,29 @@ pub fn state(name: &str) -> io::Result<Option<State>> {
     let flags = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags });
     Ok(Some(State {
         index,
+        up: flags & libc::IFF_UP != 0,
         running: flags & (libc::IFF_UP | libc::IFF_RUNNING) == libc::IFF_UP | libc::IFF_RUNNING,
         promiscuous: flags & libc::IFF_PROMISC != 0,
     }))
+}
+
+/// Bytes of the largest packet that an interface takes, without its link header; `None` where
+/// there is none of that name.
+///
+/// # Errors
+/// When the system does not say.
+pub fn mtu(name: &str) -> io::Result<Option<u32>> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    let mut request = request(name)?;
+    // SAFETY: SIOCGIFMTU reads `ifr_name`, which ends with a zero, and writes `ifr_mtu`, both
+    // within `request`.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENODEV) { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: the call above has written `ifr_mtu`.
+    Ok(u32::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok())
 }
 
 /// What kind of hardware an interface is (`ARPHRD_` in linux/if_arp.h); `None` where there is none

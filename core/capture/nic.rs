@@ -2,9 +2,9 @@
 //!
 //! The kernel's general counters mean the same for every driver, but not every driver fills them
 //! in, and `rx_dropped` is no loss: it also counts frames of a protocol that the machine does not
-//! speak, which a packet socket has seen all the same. So the [drivers](drivers) that are known
-//! are asked for the counters of their own that mean loss; of all others the two general ones
-//! are taken that mean it. Never both, or a packet would be counted twice.
+//! speak, which a packet socket has seen all the same. So the [drivers] that are known are asked
+//! for the counters of their own that mean loss; of all others the two general ones are taken that
+//! mean it. Never both, or a packet would be counted twice.
 //!
 //! What is lost between driver and rings, in the backlog of a CPU (RPS, or drivers without NAPI),
 //! no interface counts; /proc/net/softnet_stat has it for all interfaces together.
@@ -35,11 +35,16 @@ impl Counters {
     pub fn read(name: &str) -> io::Result<Self> {
         let state = netdev::state(name)?.ok_or(io::ErrorKind::NotFound)?;
         let link = link::Statistics::read(state.index)?;
-        // A driver that does not answer is one that is not known.
+        // A driver may have nothing to say, but one that fails to say it must not look like that:
+        // the general counters in the place of its own would be a jump.
+        let silent = |error: io::Error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => Ok(()),
+            _ => Err(error),
+        };
         let device = Device::new(name)?;
-        let driver = device.driver().unwrap_or_default();
+        let driver = device.driver().or_else(|error| silent(error).map(|()| String::new()))?;
         let own = match drivers::knows(&driver) {
-            true => device.statistics().unwrap_or_default(),
+            true => device.statistics().or_else(|error| silent(error).map(|()| Vec::new()))?,
             false => Vec::new(),
         };
         Ok(Self { received: link.rx_packets, dropped: drivers::losses(&driver, &own, &link) })

@@ -2,6 +2,7 @@
 //! print; the progress bar, the ledger and the log go to standard error.
 
 mod describe;
+mod doctor;
 mod progress;
 mod run;
 
@@ -59,6 +60,12 @@ struct ConfigArgs {
 enum Command {
     /// Checks a config without running it, and shows the chain and what each sink will receive
     Check(ConfigArgs),
+    /// Checks this machine for a config, and shows what mends it
+    ///
+    /// One line for each finding, with the command or the key of the config that mends it. Looks
+    /// at the traffic for two seconds. Exit status: 0 when all is well, 1 when there are
+    /// warnings, 2 when the config cannot run here.
+    Doctor(ConfigArgs),
     /// Lists the built-in stages and sinks with their options
     Stages {
         /// Only these
@@ -87,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
             BAD_USAGE
         }
         (Some(Command::Check(arguments)), _) => run::check(&arguments),
+        (Some(Command::Doctor(arguments)), _) => doctor::doctor(&arguments),
         (Some(Command::Stages { names }), _) => print(&describe::stages(&names)),
         (Some(Command::Plugin { file }), _) => match describe::plugin(&file) {
             Ok(text) => print(&text),

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &ConfigArgs, quiet: bool) -> u8 {
     }
 }
 
-fn load(arguments: &ConfigArgs) -> Result<Config, ConfigError> {
+pub(super) fn load(arguments: &ConfigArgs) -> Result<Config, ConfigError> {
     let mut config = config::load(&arguments.config)?;
     if !arguments.read.is_empty() {
         config = config.with_files(arguments.read.clone());

@@ -7,10 +7,13 @@ use std::{
 
 use super::{Counters, drivers, link::Statistics};
 
+/// A driver, what `ethtool -S` prints, and what of it was lost.
+type Card = (&'static str, &'static str, &'static [(&'static str, u64)]);
+
 /// What `ethtool -S` prints, cut to what is of interest. The names are typed from the drivers'
 /// sources, not recorded on a machine; the numbers are made up so that each sum shows what was
 /// taken: a power of two is to be counted, 1000000 is not.
-const CARDS: &[(&str, &str, &[(&str, u64)])] = &[
+const CARDS: &[Card] = &[
     (
         "ixgbe",
         "rx_packets: 1000000\nrx_errors: 1000000\nrx_dropped: 1000000\n\
@@ -114,6 +117,13 @@ fn an_interface_that_is_not_there_has_no_counters() {
 }
 
 #[test]
+fn an_interface_without_a_driver_has_the_general_ones() {
+    let lo = Counters::read("lo").unwrap();
+    let names: Vec<_> = lo.dropped.keys().map(String::as_str).collect();
+    assert_eq!(names, ["rx_fifo_errors", "rx_missed_errors"]);
+}
+
+#[test]
 fn a_veth_counts_what_comes_in() {
     let done = std::thread::spawn(|| {
         // SAFETY: the network namespace of this thread alone changes; nothing else runs on it.
@@ -151,7 +161,7 @@ fn a_veth_counts_what_comes_in() {
         let mut address: libc::sockaddr_ll =
             // SAFETY: a C struct of integers, for which all zeros are a value.
             unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+        address.sll_family = libc::AF_PACKET.try_into().unwrap();
         address.sll_ifindex = index.cast_signed();
         for _ in 0..100 {
             // SAFETY: frame and address live across the call, with their lengths.
@@ -162,7 +172,7 @@ fn a_veth_counts_what_comes_in() {
                     frame.len(),
                     0,
                     (&raw const address).cast(),
-                    size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+                    size_of_val(&address).try_into().unwrap(),
                 )
             };
             assert_eq!(sent, 60, "{}", io::Error::last_os_error());
