@@ -39,14 +39,14 @@ const ROWS: &[Row] = &[
         &[
             (
                 "src/abi/mod.rs",
-                "    pub query: extern \"C\" fn(RStr<'_>) -> *const c_void,\n}\n\n/// What a plugin",
+                "    pub query: extern \"C\" fn(RStr<'_>) -> *const c_void,\n}\n\n/// What [`StageVt",
                 "    pub query: extern \"C\" fn(RStr<'_>) -> *const c_void,\n    pub pause: extern \
-                 \"C\" fn(RStr<'_>) -> *const c_void,\n}\n\n/// What a plugin",
+                 \"C\" fn(RStr<'_>) -> *const c_void,\n}\n\n/// What [`StageVt",
             ),
             (
                 "src/abi/export.rs",
-                "        query: no_query,\n    };",
-                "        query: no_query,\n        pause: no_query,\n    };",
+                "        query,\n    };",
+                "        query,\n        pause: no_query,\n    };",
             ),
         ],
         "",
