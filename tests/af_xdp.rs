@@ -23,7 +23,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
+
+use ringmill_bench::play::{self, Plan, Sent};
 
 use crate::{
     common::{key_file, root},
@@ -111,4 +115,41 @@ fn add_pair(net: &Net, queues: usize, mode: Mode) {
 /// Whether an XDP program is on the interface.
 fn has_program(net: &Net, interface: &str) -> bool {
     net.must(&format!("ip -d link show dev {interface}")).contains("prog/xdp")
+}
+
+/// Sends as [`Net::send`] does, and waits until a driver with XDP has looked at all of it, which
+/// may take its time on a busy machine.
+fn send(net: &Net, interface: &str, frames: &[&[u8]], plan: Plan) -> Sent {
+    let end = interface.replace("out", "cap");
+    let native = !net.must(&format!("ip link show dev {end}")).contains("xdpgeneric");
+    let before = counted(net, &end, "xdp_packets");
+    let sent = net.send(interface, frames, plan);
+    let start = Instant::now();
+    while native && counted(net, &end, "xdp_packets") - before < sent.packets {
+        assert!(start.elapsed() < Duration::from_secs(20), "what was sent does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+    sent
+}
+
+/// Sends whole captures, one after the other; gives the number of packets.
+fn send_captures(net: &Net, captures: &[PathBuf]) -> u64 {
+    let send = |path: &PathBuf| {
+        let file = fs::read(path).unwrap();
+        let frames = play::frames(&file).unwrap();
+        assert!(!frames.is_empty(), "{}", path.display());
+        send(net, "out0", &frames, Plan::default()).packets
+    };
+    captures.iter().map(send).sum()
+}
+
+/// What the queues of an end of a veth pair counted under a name of the driver, all together.
+fn counted(net: &Net, interface: &str, name: &str) -> u64 {
+    let table = net.must(&format!("ethtool -S {interface}"));
+    let counters = table.lines().filter_map(|line| line.trim().split_once(": "));
+    let ours = counters.filter(|(counter, _)| {
+        counter.strip_prefix("rx_queue_").and_then(|rest| rest.split_once('_')).map(|rest| rest.1)
+            == Some(name)
+    });
+    ours.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
 }

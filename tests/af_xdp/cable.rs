@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use ringmill_bench::play::{self, Plan};
 
-use crate::{CAPTURE, Mode, add_pair, config, engine, has_program, methods, net, pair};
+use crate::{CAPTURE, Mode, add_pair, config, engine, has_program, methods, net, pair, send};
 
 fn count(stderr: &str, what: &str) -> usize {
     stderr.matches(what).count()
@@ -17,13 +17,13 @@ fn an_interface_that_was_down_gives_packets_again() {
     for mode in [Mode::Native, Mode::Generic] {
         let Some(net) = pair(2, mode) else { return };
         let mut running = net::start(engine(&net), |folder| config(2, CAPTURE, "", folder));
-        let mut sent = net.send("out0", &frames, Plan::default()).packets;
+        let mut sent = send(&net, "out0", &frames, Plan::default()).packets;
         for time in 1..=2 {
             net.must("ip link set cap0 down");
             running.wait_until("is down", |stderr| count(stderr, "cap0 is down") == time);
             net.must("ip link set cap0 up");
             running.wait_until("is back", |stderr| count(stderr, "cap0 is back") == time);
-            sent += net.send("out0", &frames, Plan::default()).packets;
+            sent += send(&net, "out0", &frames, Plan::default()).packets;
         }
         let ended = running.stop().good();
         assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
@@ -41,7 +41,7 @@ fn an_interface_that_is_down_at_first_gives_packets_when_it_is_up() {
         let mut running = net::start(engine(&net), |folder| config(2, CAPTURE, "", folder));
         net.must("ip link set cap0 up");
         running.wait_for("cap0 is back");
-        let sent = net.send("out0", &frames, Plan::default()).packets;
+        let sent = send(&net, "out0", &frames, Plan::default()).packets;
         let ended = running.stop().good();
         assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
     }
@@ -54,7 +54,7 @@ fn an_interface_that_was_deleted_and_made_again_gives_packets_again() {
     for mode in [Mode::Native, Mode::Generic] {
         let Some(net) = pair(2, mode) else { return };
         let mut running = net::start(engine(&net), |folder| config(2, CAPTURE, "", folder));
-        let mut sent = net.send("out0", &frames, Plan::default()).packets;
+        let mut sent = send(&net, "out0", &frames, Plan::default()).packets;
         for time in 1..=2 {
             net.must("ip link delete cap0");
             running.wait_until("is gone", |stderr| count(stderr, "cap0 is gone") == time);
@@ -63,7 +63,7 @@ fn an_interface_that_was_deleted_and_made_again_gives_packets_again() {
             running.wait_until("XDP in", |stderr| count(stderr, "XDP in") == time + 1);
             // The worker that notices last opens its ring within a second.
             thread::sleep(Duration::from_millis(2500));
-            sent += net.send("out0", &frames, Plan::default()).packets;
+            sent += send(&net, "out0", &frames, Plan::default()).packets;
         }
         let ended = running.stop().good();
         let counted = (ended.sum("received"), ended.dropped());
@@ -85,7 +85,7 @@ fn nothing_is_left_behind_however_it_ends() {
             let running = net::start(engine(&net), |folder| config(2, CAPTURE, "", folder));
             assert!(has_program(&net, "cap0"));
             assert_eq!(net.promiscuity("cap0"), 1);
-            let sent = net.send("out0", &frames, Plan::default()).packets;
+            let sent = send(&net, "out0", &frames, Plan::default()).packets;
             running.signal(signal);
             let ended = running.end();
             assert_eq!(ended.code, code, "{}", ended.stderr);

@@ -12,9 +12,9 @@ use ringmill_bench::play::{self, Plan};
 use crate::{
     CAPTURE, Mode, captures,
     common::{Row, rows, run, write_config},
-    config, engine, methods,
+    config, counted, engine, methods,
     net::{self, Net},
-    pair, stages, witnessed,
+    pair, send, send_captures, stages, witnessed,
 };
 
 /// Records in an order of their own, without the time, which is that of the capture.
@@ -37,7 +37,7 @@ fn from_files() -> Vec<String> {
 /// Sends all captures and compares with the run over the files.
 fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended {
     let running = net::start(engine(net), |folder| config(workers, CAPTURE, "", folder));
-    let sent = net.send_captures("out0", &captures());
+    let sent = send_captures(net, &captures());
     let ended = running.stop().good();
     let said = &ended.stderr;
     assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{workers} workers: {said}");
@@ -98,7 +98,7 @@ fn both_directions_of_a_flow_come_to_one_worker() {
     for workers in [2, 4] {
         let running =
             net::start(stages::engine(&net), |folder| witnessed(workers, CAPTURE, folder));
-        net.send_captures("out0", &captures);
+        send_captures(&net, &captures);
         let ended = running.stop().good();
         for (worker, packets) in stages::seen(ended.folder()) {
             let times: Vec<_> = packets.iter().map(|packet| packet["time"].as_i64()).collect();
@@ -133,7 +133,7 @@ fn a_frame_of_64_kib_is_taken_whole_and_a_snaplen_cuts_it() {
             let running =
                 net::start(stages::engine(&net), |folder| witness_first(&capture, folder));
             let plan = Plan { rounds: 1, pps: Some(400), limit: None };
-            net.send("out0", &[&frame[..]; 40], plan);
+            send(&net, "out0", &[&frame[..]; 40], plan);
             let ended = running.stop().good();
             let counted = (ended.sum("received"), ended.dropped());
             assert_eq!(counted, (40, 0), "{mode:?} {snaplen}: {}", ended.stderr);
@@ -152,7 +152,7 @@ fn a_tag_stays_in_the_frame() {
         let running = net::start(stages::engine(&net), |folder| witness_first(CAPTURE, folder));
         let file = std::fs::read(&captures()[5]).unwrap();
         let frames = play::frames(&file).unwrap();
-        net.send("out0", &frames, Plan::default());
+        send(&net, "out0", &frames, Plan::default());
         let ended = running.stop().good();
         let seen = &stages::seen(ended.folder())[&0];
         assert_eq!(seen.len(), frames.len());
@@ -178,9 +178,9 @@ fn what_finds_no_place_is_counted_to_the_packet() {
             pps: None,
             limit: Some(Duration::from_secs(seconds)),
         };
-        let first = net.send("out0", &frames, plan(1));
+        let first = send(&net, "out0", &frames, plan(1));
         let before = running.memory();
-        let second = net.send("out0", &frames, plan(2));
+        let second = send(&net, "out0", &frames, plan(2));
         let grown = running.memory().saturating_sub(before);
         let ended = running.stop().good();
         let (received, dropped) = (ended.sum("received"), ended.dropped());
@@ -192,17 +192,6 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         assert_eq!(ended.ledger["interfaces"][0]["nic_dropped"], serde_json::json!({}), "{mode:?}");
         assert!(grown < 4096, "its memory grew by {grown} KiB");
     }
-}
-
-/// What the queues of `cap0` counted under a name of the driver, all together.
-fn counted(net: &Net, name: &str) -> u64 {
-    let table = net.must("ethtool -S cap0");
-    let counters = table.lines().filter_map(|line| line.trim().split_once(": "));
-    let ours = counters.filter(|(counter, _)| {
-        counter.strip_prefix("rx_queue_").and_then(|rest| rest.split_once('_')).map(|rest| rest.1)
-            == Some(name)
-    });
-    ours.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
 }
 
 #[test]
@@ -224,7 +213,7 @@ fn an_end_in_the_middle_of_it_all_is_exact() {
         let (received, dropped) = (ended.sum("received"), ended.dropped());
         assert!(received > 1000, "{}", ended.stderr);
         // What the driver handed over came, to the packet, and what it could not was counted.
-        let driver = (counted(&net, "xdp_redirect"), counted(&net, "drops"));
+        let driver = (counted(&net, "cap0", "xdp_redirect"), counted(&net, "cap0", "drops"));
         assert_eq!((received, dropped), driver, "{ring}: {}", ended.stderr);
     }
 }
@@ -241,7 +230,7 @@ fn a_filter_keeps_packets_out_and_they_are_counted() {
         let is_syn =
             |frame: &&&[u8]| frame[12..14] == [8, 0] && frame[23] == 6 && frame[47] & 2 != 0;
         let running = net::start(engine(&net), |folder| config(workers, &capture, "", folder));
-        let sent = net.send("out0", &frames, Plan { rounds: 20, ..Plan::default() }).packets;
+        let sent = send(&net, "out0", &frames, Plan { rounds: 20, ..Plan::default() }).packets;
         let ended = running.stop().good();
         let expected = 20 * frames.iter().filter(is_syn).count() as u64;
         assert!(expected > 0 && expected < sent);
@@ -260,7 +249,7 @@ fn frames_of_2048_bytes_are_enough_for_ethernet() {
             net.must(&format!("ip link set {interface} mtu 1500"));
         }
         let running = net::start(engine(&net), |folder| config(1, CAPTURE, "", folder));
-        let sent = net.send("out0", &frames, Plan::default()).packets;
+        let sent = send(&net, "out0", &frames, Plan::default()).packets;
         let ended = running.stop().good();
         assert!(ended.stderr.contains("packets longer than 1792 bytes"), "{}", ended.stderr);
         assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{mode:?}");
@@ -278,7 +267,7 @@ fn two_interfaces_are_one_capture() {
             net::start(stages::engine(&net), |folder| witnessed(workers, &capture, folder));
         let sent: u64 = ["out0", "out1"]
             .iter()
-            .map(|interface| net.send(interface, &frames, Plan::default()).packets)
+            .map(|interface| send(&net, interface, &frames, Plan::default()).packets)
             .sum();
         let ended = running.stop().good();
         assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0));
