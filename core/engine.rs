@@ -93,8 +93,8 @@ impl Gauge {
         self.live.iter().map(|live| live.packets.load(Relaxed)).sum()
     }
 
-    /// How far the reading has come.
-    pub fn read(&self) -> Read {
+    /// How far the reading has come; none for live capture.
+    pub fn read(&self) -> Option<Read> {
         self.supply.read()
     }
 }

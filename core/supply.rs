@@ -37,9 +37,9 @@ pub(crate) trait Supply: Send + Sync {
     /// Whether the packets are old, so that stages are told their time and not the clock's.
     fn is_replay(&self) -> bool;
 
-    /// How far the reading has come.
-    fn read(&self) -> Read {
-        Read::default()
+    /// How far the reading has come; none for what has no end.
+    fn read(&self) -> Option<Read> {
+        None
     }
 
     /// Looks after what the workers share until `done`; runs on a thread of its own.
@@ -132,8 +132,8 @@ impl Supply for Arc<Files> {
         true
     }
 
-    fn read(&self) -> Read {
-        Files::read(self)
+    fn read(&self) -> Option<Read> {
+        Some(Files::read(self))
     }
 
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {

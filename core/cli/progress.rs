@@ -11,7 +11,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ringmill::Gauge;
+use ringmill::{Gauge, capture::file::Read};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -49,16 +49,17 @@ impl Drop for Progress {
 }
 
 fn draw(gauge: &Gauge, done: &AtomicBool) {
-    let bar = SHOWN.get_or_init(|| match gauge.read().total {
-        Some(total) => ProgressBar::new(total).with_style(style(
+    let bar = SHOWN.get_or_init(|| match gauge.read() {
+        Some(Read { total: Some(total), .. }) => ProgressBar::new(total).with_style(style(
             "{wide_bar} {percent:>3} % of {total_bytes}, {msg} packets, {binary_bytes_per_sec}, \
              {eta} left",
         )),
-        None => ProgressBar::new_spinner()
+        Some(_) => ProgressBar::new_spinner()
             .with_style(style("{spinner} {bytes}, {msg} packets, {elapsed}")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} packets, {elapsed}")),
     });
     while !done.load(Relaxed) {
-        bar.set_position(gauge.read().bytes);
+        bar.set_position(gauge.read().map_or(0, |read| read.bytes));
         bar.set_message(gauge.packets().to_string());
         thread::sleep(INTERVAL);
     }
