@@ -43,22 +43,53 @@
 
 mod common;
 mod drop_reason;
+mod erspan;
+mod ethernet;
 mod flow;
+mod fragments;
+mod geneve;
+mod gre;
+mod gtp;
 mod ip;
+mod l2tp;
 mod link;
+mod mpls;
+mod nflog;
+mod nsh;
+mod ppp;
+mod road;
+mod span;
+mod teredo;
+mod transport;
+mod tunnel;
+mod tzsp;
+mod vxlan;
+mod wifi;
 
 use drop_reason::DropReason;
-use ringmill_sdk::prelude::*;
+use fragments::Fragments;
+use ringmill_sdk::{Keeper, Layers, prelude::*};
+use road::{Found, Layer, Road, walk};
+use span::Span;
+
+/// LINKTYPE_RAW: what a datagram becomes that was put together.
+const RAW: u16 = 101;
 
 options! {
-    /// `decode` has no options.
-    pub struct Options {}
+    /// Options of `[[stage]] use = "decode"`.
+    pub struct Options {
+        /// Mebibytes of IP fragments that a worker holds at most; 0 drops fragments.
+        fragment_mebibytes: u32 = 16,
+        /// Seconds that it waits for the rest of a datagram.
+        fragment_seconds: u32 = 30,
+    }
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Decode {
     reasons: [Reason; DropReason::ALL.len()],
+    fragments: Fragments,
     truncated: Counter,
 }
 
@@ -68,16 +99,25 @@ impl Stage for Decode {
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
-    fn new(_: Options, host: &Host) -> Result<Self> {
+    fn new(options: Options, host: &Host) -> Result<Self> {
+        let Options { fragment_mebibytes: mebibytes, fragment_seconds: seconds } = options;
+        if mebibytes > 65_536 {
+            return Err(Error::config("fragment_mebibytes", "must be from 0 to 65536"));
+        }
+        if !(1..=3600).contains(&seconds) {
+            return Err(Error::config("fragment_seconds", "must be from 1 to 3600"));
+        }
         let reasons = DropReason::ALL.map(|reason| host.reason(reason.name()));
-        Ok(Self { reasons, truncated: host.counter("truncated") })
+        let fragments = Fragments::new((mebibytes as usize) << 20, seconds, host);
+        Ok(Self { reasons, fragments, truncated: host.counter("truncated") })
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, _: &mut Output<'_>) -> Result {
         let mut truncated = 0;
+        let keeper = batch.keeper();
         for packet in batch.live() {
             if common::decode(packet).is_none()
-                && let Err(reason) = decode_any(packet)
+                && let Err(reason) = decode_any(packet, &mut self.fragments, keeper)
             {
                 packet.drop(self.reasons[reason as usize]);
                 continue;
@@ -87,23 +127,51 @@ impl Stage for Decode {
         self.truncated.add(truncated);
         Ok(())
     }
+
+    fn tick(&mut self, now: Timestamp, _: &mut Output<'_>) -> Result {
+        self.fragments.expire(now);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Output<'_>) -> Result {
+        self.fragments.finish();
+        Ok(())
+    }
 }
 
-/// The long way: every link type, and etherparse from IP on.
+/// The long way: every link type, every encapsulation, fragments.
 #[inline(never)]
-fn decode_any(packet: &mut Packet<'_>) -> Result<(), DropReason> {
-    let frame = packet.frame();
-    let link = link::find(frame, packet.link())?;
-    let (layers, flow_hash) = ip::find(frame, packet.wire_len(), &link)?;
-    packet.set_layers(&layers);
-    packet.set_flow_hash(flow_hash);
-    Ok(())
+fn decode_any<'a>(
+    packet: &mut Packet<'a>,
+    fragments: &mut Fragments,
+    keeper: Option<Keeper<'a>>,
+) -> Result<(), DropReason> {
+    let mut road = Road::default();
+    let span = Span::of_frame(packet.frame(), packet.wire_len());
+    let mut next = link::enter(span, packet.link(), &mut road)?;
+    loop {
+        match walk(next.0, next.1, &mut road)? {
+            Found::Transport(layers, flow_hash) => {
+                packet.set_layers(&Layers { vlan: road.vlan, ..layers });
+                packet.set_flow_hash(flow_hash);
+                packet.set_encapsulation(road.way);
+                return Ok(());
+            }
+            Found::Fragment(fragment) => {
+                let keeper = keeper.ok_or(DropReason::IpFragment)?;
+                let whole = keeper.keep(fragments.add(&fragment, packet.time())?);
+                packet.replace_frame(whole, RAW);
+                let span = Span::of_frame(whole, packet.wire_len());
+                next = (Layer::Ip(ip::Net::Any), span);
+            }
+        }
+    }
 }
 
 /// What the bench and the differential test compare.
 #[doc(hidden)]
 pub mod paths {
-    use super::{Packet, common, decode_any};
+    use super::{Fragments, Host, Packet, common, decode_any};
 
     /// Only by hand; `None` where that path declines.
     #[inline]
@@ -111,9 +179,20 @@ pub mod paths {
         common::decode(packet)
     }
 
-    /// Only with etherparse; the reason where it drops.
-    #[inline]
-    pub fn with_etherparse(packet: &mut Packet<'_>) -> Result<(), &'static str> {
-        decode_any(packet).map_err(super::DropReason::name)
+    /// Only the long way; the reason where it drops.
+    #[derive(Debug)]
+    pub struct Long(Fragments);
+
+    impl Long {
+        /// One that puts no fragments together.
+        pub fn new(host: &Host) -> Self {
+            Self(Fragments::new(0, 0, host))
+        }
+
+        /// Takes one packet.
+        #[inline]
+        pub fn decode(&mut self, packet: &mut Packet<'_>) -> Result<(), &'static str> {
+            decode_any(packet, &mut self.0, None).map_err(super::DropReason::name)
+        }
     }
 }
