@@ -93,7 +93,7 @@ fn v4<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
             // RFC 791: the protocol is part of a datagram's name.
             protocol: protocol.0,
             scope: road.scope,
-            vlan: road.vlan,
+            vlan: road.vlan & 0x0fff,
         };
         return Ok(Inside::Found(Found::Fragment(Fragment {
             key,
@@ -140,7 +140,7 @@ fn v6<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
                         number: fragment.identification(),
                         protocol: 0,
                         scope: road.scope,
-                        vlan: road.vlan,
+                        vlan: road.vlan & 0x0fff,
                     };
                     let next = fragment.next_header().0;
                     return Ok(Inside::Found(Found::Fragment(Fragment {

@@ -1,4 +1,5 @@
-//! The `decode` stage: finds the IP and transport headers and the payload of every frame.
+//! The `decode` stage: finds the innermost IP and transport headers and the payload of every
+//! frame.
 //!
 //! It goes first in the chain: stages after it read addresses, ports and payload through what
 //! it writes into the descriptor, and the symmetric flow hash. Frames that hold no TCP or UDP
@@ -8,24 +9,50 @@
 //! |---|---|
 //! | `unknown_link_type` | has a link layer that is not in the list below |
 //! | `short_frame` | ends inside its link header or VLAN tags |
-//! | `too_many_tags` | has more than 8 VLAN tags |
-//! | `llc` | is 802.3 with a length instead of an `EtherType` (spanning tree, IPX, SNAP) |
-//! | `arp`, `mpls`, `pppoe`, `macsec` | is what the name says |
-//! | `other_ethertype` | has any other `EtherType`, or BSD address family |
-//! | `bad_ip_version` | has an IP version other than the link layer promised, or neither 4 nor 6 |
+//! | `llc` | is 802.2 without an `EtherType` in SNAP (spanning tree, IPX) |
+//! | `arp`, `macsec` | is what the name says |
+//! | `mpls` | has a label stack above something that is neither IP nor Ethernet |
+//! | `pppoe` | is a PPP session being set up |
+//! | `ppp_control`, `l2tp_control` | belongs to a link or a tunnel itself |
+//! | `other_ppp` | is PPP with anything but IP and MPLS, compressed or encrypted too |
+//! | `other_ethertype` | has any other `EtherType` or BSD address family, or one in a tunnel |
+//! | `wifi_other` | is 802.11 without data: management, control, null |
+//! | `wifi_protected`, `wifi_fragment` | is 802.11 data encrypted, or in pieces |
+//! | `wifi_aggregate` | is 802.11 data with several frames in one (A-MSDU) |
+//! | `short_encapsulation` | was cut by the capture inside the header of a tunnel, PPP or 802.11 |
+//! | `bad_encapsulation` | has such a header that is wrong or does not fit |
+//! | `too_deep` | has more than 8 encapsulations |
+//! | `bad_ip_version` | has an IP version other than the layer outside promised, or neither 4 nor 6 |
 //! | `short_ip` | was cut by the capture inside the IP header or its extensions |
 //! | `bad_ip_length` | has an IP header that is longer than itself or than its packet |
-//! | `bad_ip_extension` | has an IPv6 extension or authentication header that does not fit |
-//! | `ip_fragment` | is one part of a fragmented packet, the first one too |
-//! | `ip_in_ip`, `gre` | is a tunnel right above IP |
+//! | `bad_ip_extension` | has an IPv6 extension or authentication header that does not fit, or headers beyond 64 KiB |
+//! | `fragment_held` | is part of a datagram that another packet completes, or that is given up |
+//! | `fragment_duplicate` | is a part that was there already |
+//! | `fragment_overlap` | overlaps with another part or belongs to a datagram in which two did |
+//! | `fragment_cut` | is a part that was cut by the capture |
+//! | `bad_fragment` | is a part that cannot be: empty, beyond 64 KiB, not a multiple of 8 bytes |
+//! | `ip_fragment` | is a part, and `fragment_mebibytes` is 0 |
 //! | `not_tcp_or_udp` | carries ICMP, ESP, SCTP, OSPF ... |
 //! | `short_transport` | was cut by the capture inside the TCP or UDP header |
 //! | `bad_tcp_header` | has a TCP header shorter than 20 bytes or longer than its packet |
 //! | `bad_udp_length` | has a UDP length below 8 or longer than its packet |
 //!
-//! Link types: Ethernet (1) with any mix of up to 8 tags 0x8100, 0x88a8 and 0x9100; Linux
-//! cooked (113, 276); raw IP (12, 14, 101, 228, 229); BSD loopback (0, 108). Tunnels over UDP
-//! pass as the UDP packets that they are.
+//! Link types: Ethernet (1); Linux cooked (113, 276); raw IP (12, 14, 101, 228, 229); BSD
+//! loopback (0, 108); PPP (9, 50, 204); Cisco HDLC (104); PPPoE (51); 802.11 (105), with
+//! Prism (119), radiotap (127) and AVS (163) headers; NFLOG (239).
+//!
+//! Encapsulations, nested in any order: VLAN tags, provider backbone bridging, MPLS with IP or
+//! Ethernet below it, PPPoE, PPP, GRE, ERSPAN, PPTP, WCCP, VXLAN, VXLAN-GPE, Geneve, GTP-U, IP
+//! in IP of all four kinds, Teredo, AH, L2TP 2 and 3, NSH, TZSP, EtherIP, GRE and MPLS in UDP.
+//! Layers, addresses and ports are those of the innermost packet; the way there is
+//! [`Packet::encapsulation`]. A datagram to the port of a tunnel is a tunnel only when TCP, UDP
+//! or a fragment is found inside; otherwise it is an ordinary UDP datagram. What an ICMP error
+//! quotes and what sFlow samples is not traffic and is never looked into.
+//!
+//! Fragments are put together within a bound of memory and of time, in tunnels too; the packet
+//! that completes a datagram becomes the datagram, with link type raw IP. The counters
+//! `datagrams.*` say how many were `reassembled`, and how many were given up: `overlapping`,
+//! `timed_out`, `evicted` for want of memory, `unfinished` when the packets ended.
 //!
 //! Lengths: the payload ends where IP, and for UDP its own length, say that it ends, so that
 //! Ethernet padding is not payload. An IP length of 0, which segmentation offload leaves
@@ -35,11 +62,12 @@
 //! they are often filled in later by the card.
 //!
 //! The common case (Ethernet with up to two tags, no IPv4 options, no IPv6 extension headers,
-//! not a fragment) is read by hand; everything else by `etherparse`. That pays: 6 ns a packet
-//! against 21 with etherparse's header slices (`benches/decode.rs`; finding the payload and
-//! nothing else is 3, the flow hash 2), and `tests/differential.rs` holds the two to the
-//! same answer. Whole frames are not given to `etherparse::SlicedPacket` (38 ns, and it refuses
-//! what the capture cut) or its lax sister (45 ns, and three tags at most).
+//! not a fragment, not a tunnel) is read by hand; everything else goes from layer to layer, IP
+//! and transport with `etherparse`. That pays: 6 ns a packet against 21 with etherparse's header
+//! slices (`benches/decode.rs`; finding the payload and nothing else is 3, the flow hash 2), and
+//! `tests/differential.rs` holds the two to the same answer. Whole frames are not given to
+//! `etherparse::SlicedPacket` (38 ns, and it refuses what the capture cut) or its lax sister
+//! (45 ns, and three tags at most), and neither knows tunnels.
 
 mod common;
 mod drop_reason;
@@ -147,6 +175,8 @@ fn decode_any<'a>(
     keeper: Option<Keeper<'a>>,
 ) -> Result<(), DropReason> {
     let mut road = Road::default();
+    // The tag that the capture took out of the frame; its priority names nothing.
+    road.scoped(u32::from(packet.vlan() & 0x0fff));
     let span = Span::of_frame(packet.frame(), packet.wire_len());
     let mut next = link::enter(span, packet.link(), &mut road)?;
     loop {

@@ -3,7 +3,7 @@
 //! A value goes from the packet straight into its column. Only the fields without a column
 //! wait until the head is read, because those of one name become one entry.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use ringmill_sdk::{
     Encapsulation, Result, Timestamp,
@@ -183,7 +183,10 @@ impl Rows {
         self.flow.put(row, seen.flow);
         self.interface.put(row, seen.interface);
         if !seen.encapsulation.is_empty() {
-            self.encapsulation.put(row, &seen.encapsulation.to_string());
+            self.scratch.clear();
+            // A String takes whatever is written.
+            let _ = write!(self.scratch, "{}", seen.encapsulation);
+            self.encapsulation.put(row, &self.scratch);
         }
 
         let waiting = std::mem::take(&mut self.waiting).for_another();
