@@ -7,7 +7,7 @@
 
 use ringmill_sdk::{Layers, Packet};
 
-use crate::flow;
+use crate::{flow, tunnel};
 
 const ETHERNET: u16 = 1;
 const TCP: u8 = 6;
@@ -96,6 +96,9 @@ fn transport(ip: &[u8], start: usize, total: usize, protocol: u8) -> Option<Tran
         UDP => {
             let len = usize::from(be16(ip, start + 4)?);
             if len < 8 || captured < 8 || start + len > total {
+                return None;
+            }
+            if tunnel::may_be((be16(ip, start)?, be16(ip, start + 2)?)) {
                 return None;
             }
             (8, len.min(captured) - 8, len > captured)

@@ -36,6 +36,7 @@ mod rules;
 mod run;
 #[cfg(test)]
 mod tests;
+pub mod wrap;
 
 pub use decoded::decoded;
 pub use frame::{Frame, tcp, udp};
