@@ -69,7 +69,15 @@ pub(super) struct Segment<'a> {
     pub seen: Seen,
 }
 
-impl Segment<'_> {
+impl<'a> Segment<'a> {
+    /// What of it lies before sequence number `at`, and from there on.
+    pub(super) fn split(&self, at: u32) -> (Segment<'a>, Segment<'a>) {
+        let length = at.wrapping_sub(self.seq).min(self.wire);
+        let (before, after) = self.bytes.split_at((length as usize).min(self.bytes.len()));
+        let before = Self { bytes: before, wire: length, ..*self };
+        (before, Self { seq: at, bytes: after, wire: self.wire - length, ..*self })
+    }
+
     /// The sequence number behind it.
     pub(super) fn end(&self) -> u32 {
         self.seq.wrapping_add(self.wire)

@@ -105,7 +105,20 @@ impl Reassembly {
             }
             return Ok(());
         }
-        self.consume(id, d, segment, heads)
+        if dir.work == NONE {
+            return self.consume(id, d, segment, heads);
+        }
+        // Of what waits already, this is the second copy.
+        let (work, next) = (dir.work, dir.next);
+        let first = self.works.get(work).and_then(|work| work.early.front());
+        match first.map(|first| first.segment().seq) {
+            Some(first) if ahead(first, next) > 0 && ahead(segment.end(), first) > 0 => {
+                let (before, after) = segment.split(first);
+                self.works.keep(work, &after, next, self.limits.out_of_order_bytes);
+                self.consume(id, d, &before, heads)
+            }
+            _ => self.consume(id, d, segment, heads),
+        }
     }
 
     /// Reads the bytes of a segment from `next` on.

@@ -1,9 +1,8 @@
 //! Streams: what several segments hold, and which response belongs to which request.
 
-use ringmill_sdk::{
-    Packet, Timestamp,
-    testing::{Frame, Ran, Row, Trial, decoded, frame_time, rows},
-};
+use ringmill_sdk::testing::{Frame, Ran, Row, Trial, decoded, frame_time, rows};
+
+mod generated;
 
 use super::{CLIENT, SERVER};
 use crate::Http;
@@ -126,4 +125,317 @@ fn a_head_split_anywhere_comes_out_whole() {
             );
         }
     }
+}
+
+/// What each run of segments becomes.
+fn check(cases: &[(&str, Vec<Step>, &[&str])]) {
+    for (what, steps, expected) in cases {
+        assert_eq!(told(steps), *expected, "{what}");
+    }
+}
+
+#[test]
+fn bodies_are_skipped() {
+    let post = b"POST /p HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
+    let ask = |request: &str| step(true, 100, 500, format!("{request} HTTP/1.1\r\n\r\n"));
+    let twice = |first: &str, second: &str| {
+        vec![
+            step(true, 100, 500, "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"),
+            step(false, 500, 138, [first, second].concat()),
+        ]
+    };
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let both: &[&str] =
+        &["1: GET - /1", "2: GET - /2", "1: 200 to GET - /1 after 1", "2: 200 to GET - /2 after 1"];
+    check(&[
+        (
+            "behind a body in the same segment",
+            opened(&[step(true, 100, 500, [post, &b"xyz"[..], GET].concat())]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        (
+            "a body that looks like a head",
+            opened(&[
+                step(true, 100, 500, "POST /p HTTP/1.1\r\nContent-Length: 28\r\n\r\n"),
+                step(true, 142, 500, GET),
+                step(true, 170, 500, GET),
+            ]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        (
+            "a body of which segments are lost and out of order",
+            opened(&[
+                step(true, 100, 500, "POST /p HTTP/1.1\r\nContent-Length: 3000\r\n\r\n"),
+                step(true, 2144, 500, [b'x'; 500]),
+                step(true, 1144, 500, [b'x'; 500]),
+                step(true, 3144, 500, GET),
+            ]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        ("a length", twice("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", ok), both),
+        (
+            "chunks",
+            twice("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", ok),
+            both,
+        ),
+        (
+            "an interim response",
+            vec![
+                ask("GET /1"),
+                step(false, 500, 119, format!("HTTP/1.1 103 Early Hints\r\n\r\n{ok}")),
+            ],
+            &["1: GET - /1", "1: 103 to GET - /1 after 1", "1: 200 to GET - /1 after 1"],
+        ),
+        (
+            "a response to HEAD",
+            vec![
+                step(true, 100, 500, "HEAD /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"),
+                step(false, 500, 139, format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{ok}")),
+            ],
+            &[
+                "1: HEAD - /1",
+                "2: GET - /2",
+                "1: 200 to HEAD - /1 after 1",
+                "2: 200 to GET - /2 after 1",
+            ],
+        ),
+        (
+            "responses without a body",
+            twice("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ok),
+            &[
+                "1: GET - /1",
+                "2: GET - /2",
+                "1: 304 to GET - /1 after 1",
+                "2: 200 to GET - /2 after 1",
+            ],
+        ),
+        (
+            "until the connection ends",
+            twice("HTTP/1.0 200 OK\r\n\r\n", ok),
+            &["1: GET - /1", "2: GET - /2", "1: 200 to GET - /1 after 1"],
+        ),
+        (
+            "another protocol",
+            vec![
+                ask("GET /1"),
+                step(false, 500, 119, "HTTP/1.1 101 Switching Protocols\r\n\r\n\x01"),
+                step(true, 119, 550, GET),
+            ],
+            &["1: GET - /1", "1: 101 to GET - /1 after 1"],
+        ),
+        (
+            "a tunnel, with HTTP in it",
+            vec![
+                ask("CONNECT h:80"),
+                step(false, 500, 125, "HTTP/1.1 200 OK\r\n\r\n"),
+                step(true, 125, 519, GET),
+                step(false, 519, 153, OK),
+            ],
+            &[
+                "1: CONNECT - h:80",
+                "2: GET h /a",
+                "1: 200 to CONNECT - h:80 after 1",
+                "2: 200 to GET h /a after 1",
+            ],
+        ),
+        (
+            "a tunnel that is refused",
+            vec![
+                ask("CONNECT h:80"),
+                step(false, 500, 125, "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"),
+                step(true, 125, 540, GET),
+            ],
+            &["1: CONNECT - h:80", "2: GET h /a", "1: 407 to CONNECT - h:80 after 1"],
+        ),
+        (
+            "empty lines before a head",
+            vec![step(true, 100, 500, [b"GET /1 HTTP/1.1\n\n\r\n\r\n", GET].concat())],
+            &["1: GET - /1", "2: GET h /a"],
+        ),
+    ]);
+}
+
+#[test]
+fn segments_out_of_order_repeated_and_overlapping() {
+    let whole: &[&str] = &["1: GET h /a"];
+    let (a, b, c) = (&GET[..8], &GET[8..20], &GET[20..]);
+    check(&[
+        (
+            "backwards",
+            opened(&[step(true, 120, 500, c), step(true, 108, 500, b), step(true, 100, 500, a)]),
+            whole,
+        ),
+        (
+            "each twice",
+            opened(&[
+                step(true, 100, 500, a),
+                step(true, 100, 500, a),
+                step(true, 120, 500, c),
+                step(true, 120, 500, c),
+                step(true, 108, 500, b),
+                step(true, 108, 500, b),
+            ]),
+            whole,
+        ),
+        (
+            "a head that is repeated",
+            vec![step(true, 100, 500, GET), step(true, 100, 500, GET), step(true, 128, 500, GET)],
+            &["1: GET h /a", "2: GET h /a"],
+        ),
+        (
+            "the first copy counts, before and behind a gap",
+            opened(&[
+                step(true, 100, 500, "GET /abcdef"),
+                step(true, 115, 500, "456 HTTP/1.1\r\n\r\n"),
+                step(true, 108, 500, "XXX123XXXXX"),
+            ]),
+            &["1: GET - /abcdef123X456"],
+        ),
+        (
+            "around the end of the sequence numbers",
+            vec![
+                step(true, u32::MAX - 20, 0, "").flags("S"),
+                step(true, u32::MAX - 19, 0, a),
+                step(true, u32::MAX - 11, 0, b),
+                step(true, 0, 0, c),
+                step(true, 8, 0, GET),
+            ],
+            &["1: GET h /a", "2: GET h /a"],
+        ),
+        (
+            "a late SYN",
+            vec![
+                step(true, 100, 500, &GET[..20]),
+                step(true, 99, 0, "").flags("S"),
+                step(true, 120, 500, &GET[20..]),
+            ],
+            whole,
+        ),
+        (
+            "the same ports again",
+            opened(&[
+                step(true, 100, 500, &GET[..20]),
+                step(true, 70_000_000, 0, "").flags("S"),
+                step(true, 70_000_001, 500, GET),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "1: GET h /a"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_lost_is_said() {
+    check(&[
+        (
+            "the middle of a head",
+            opened(&[
+                step(true, 100, 500, &GET[..18]),
+                step(true, 124, 500, &GET[24..]),
+                step(true, 128, 500, GET),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "2: GET h /a"],
+        ),
+        (
+            "a chunk's size",
+            opened(&[
+                step(true, 100, 500, "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                step(true, 170, 500, "some of it"),
+                step(true, 190, 500, GET),
+            ]),
+            &["1: POST - /1", "2: GET h /a"],
+        ),
+        (
+            "its end",
+            opened(&[step(true, 100, 500, &GET[..18]), step(true, 118, 500, "").flags("F")]),
+            &["1: GET - /a [truncated,incomplete]"],
+        ),
+        (
+            "its end, reset",
+            opened(&[step(true, 100, 500, &GET[..18]), step(false, 500, 118, "").flags("R")]),
+            &["1: GET - /a [truncated,incomplete]"],
+        ),
+        (
+            "what the capture cut",
+            vec![
+                step(true, 100, 500, GET).cut(12),
+                step(true, 128, 500, GET),
+                step(false, 500, 128, [OK, b"hello"].concat()).cut(3),
+                step(false, 543, 156, OK).cut(2),
+            ],
+            &[
+                "1: GET - /a [truncated]",
+                "2: GET h /a",
+                "1: 200 to GET - /a after 2",
+                "2: 200 to GET h /a after 2 [truncated]",
+            ],
+        ),
+        (
+            "in the middle of a stream",
+            vec![
+                step(true, 100, 500, "the end of something\r\n\r\n"),
+                step(false, 500, 124, "more of it"),
+                step(true, 124, 510, GET),
+                step(false, 510, 152, OK),
+            ],
+            &["1: GET h /a", "1: 200 to GET h /a after 1"],
+        ),
+    ]);
+}
+
+#[test]
+fn responses_find_their_requests() {
+    let get = |name: &str| format!("GET /{name} HTTP/1.1\r\n\r\n");
+    check(&[
+        (
+            "the response before the request",
+            opened(&[step(false, 500, 128, OK), step(true, 100, 500, GET)]),
+            &["1: GET h /a", "1: 200 to GET h /a after ?"],
+        ),
+        (
+            "the same without a beginning",
+            vec![step(false, 500, 128, OK), step(true, 100, 500, GET)],
+            &["1: GET h /a", "1: 200 to GET h /a after ?"],
+        ),
+        (
+            "the first response is lost",
+            opened(&[
+                step(true, 100, 500, get("1")),
+                step(true, 119, 540, get("2")),
+                step(false, 540, 138, OK),
+            ]),
+            &["1: GET - /1", "2: GET - /2", "2: 200 to GET - /2 after 1"],
+        ),
+        (
+            "the first request is lost",
+            opened(&[
+                step(false, 500, 119, [OK, b"hello"].concat()),
+                step(true, 119, 543, get("2")),
+                step(false, 543, 138, OK),
+            ]),
+            &["1: GET - /2", "200 [no_request]", "1: 200 to GET - /2 after 1"],
+        ),
+        (
+            "a response that is sent while the request still comes",
+            opened(&[
+                step(true, 100, 500, &GET[..20]),
+                step(false, 500, 120, "HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"),
+                step(true, 120, 540, "").flags("R"),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "1: 408 to GET - /a after 1"],
+        ),
+    ]);
+}
+
+#[test]
+fn one_direction_is_enough() {
+    let responses = vec![
+        step(false, 500, 100, [OK, b"hello"].concat()),
+        step(false, 543, 200, &OK[..9]),
+        step(false, 552, 200, [&OK[9..], b"hello", OK].concat()),
+        // To HEAD, which nobody can know: the next one comes where its body would be.
+        step(false, 629, 200, OK),
+        step(false, 667, 200, OK),
+    ];
+    let no = |n: u32| format!("{n}: 200 [no_request]");
+    assert_eq!(told(&responses), (1..=5).map(no).collect::<Vec<_>>());
 }
