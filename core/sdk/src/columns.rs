@@ -68,6 +68,16 @@ impl Text {
         arrow_array::builder::ArrayBuilder::len(&self.values) > row
     }
 
+    /// The value of the row that was written last, if that is row `row`.
+    #[inline]
+    #[must_use]
+    pub fn last(&self, row: usize) -> Option<&str> {
+        let &[.., begin, end] = self.values.offsets_slice() else { return None };
+        let range = usize::try_from(begin).ok()?..usize::try_from(end).ok()?;
+        let bytes = self.values.values_slice().get(range).filter(|_| self.has(row))?;
+        std::str::from_utf8(bytes).ok()
+    }
+
     #[inline]
     fn fill(&mut self, row: usize) {
         let len = arrow_array::builder::ArrayBuilder::len(&self.values);

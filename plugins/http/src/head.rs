@@ -58,7 +58,7 @@ pub(crate) trait Take<'a> {
 
 /// What is to be said of a head that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u16);
 
 impl Flags {
     /// The end of the head is not there.
@@ -71,13 +71,23 @@ impl Flags {
     pub(crate) const TOO_MANY_FIELDS: Self = Self(8);
     /// A value held bytes that are not UTF-8 and were replaced by U+FFFD.
     pub(crate) const NOT_UTF8: Self = Self(16);
+    /// The rest of the head never came: its connection ended, lost a segment, was idle or was
+    /// given up for another. A head that is only truncated was cut by the capture.
+    pub(crate) const INCOMPLETE: Self = Self(32);
+    /// Longer than the option `head_bytes`; what lies behind is not taken.
+    pub(crate) const OVERSIZE: Self = Self(64);
+    /// A response whose request was not seen, or of which nobody can tell which it was.
+    pub(crate) const NO_REQUEST: Self = Self(128);
 
-    const WORDS: [(Self, &'static str); 5] = [
+    const WORDS: [(Self, &'static str); 8] = [
         (Self::TRUNCATED, "truncated"),
         (Self::MALFORMED, "malformed"),
         (Self::FOLDED, "folded"),
         (Self::TOO_MANY_FIELDS, "too_many_headers"),
         (Self::NOT_UTF8, "not_utf8"),
+        (Self::INCOMPLETE, "incomplete"),
+        (Self::OVERSIZE, "oversize"),
+        (Self::NO_REQUEST, "no_request"),
     ];
 
     pub(crate) fn set(&mut self, other: Self) {

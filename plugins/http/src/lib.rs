@@ -13,11 +13,15 @@
 //! address of a client, fields that name a person; of these only the length comes out. User
 //! names and passwords in URLs do not come out at all.
 
+mod boundary;
 mod extras;
 mod fields;
 mod flow;
+mod framing;
 mod head;
+mod heads;
 mod lenient;
+mod reassembly;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -29,17 +33,18 @@ use std::path::PathBuf;
 use ringmill_sdk::{key, prelude::*};
 
 use flow::Flows;
-use head::{Flags, Kind};
-use rows::{Rows, Seen};
+use head::Kind;
+use heads::Heads;
+use reassembly::{Limits, Reassembly};
+use rows::{Seen, Told, schema};
 
 const TCP: u8 = 6;
 
 /// The most rows that an operator may ask for in one record batch.
 const MOST_ROWS: usize = 1 << 20;
 
-/// Bytes of text after which a record batch is emitted whatever its rows: far from the 2 GiB
-/// at which a column of text ends.
-const MOST_BYTES: usize = 64 << 20;
+/// The most connections that an operator may ask for.
+const MOST_FLOWS: usize = 1 << 28;
 
 options! {
     /// Options of `[[stage]] use = "http"`.
@@ -48,105 +53,123 @@ options! {
         rows: usize = 4096,
         /// File with the key of the flow numbers, 64 hex digits or 32 bytes; without it they differ from run to run.
         key_file: Option<PathBuf> = None,
+        /// Puts heads together that several segments hold, and responses with their requests; `false` takes of each packet what it alone holds.
+        reassemble: bool = true,
+        /// Connections with HTTP that each worker knows at a time; one more takes the place of one that was idle for long. Each takes 64 bytes.
+        flows: usize = 1_000_000,
+        /// Seconds without a packet after which a connection is forgotten.
+        idle_seconds: u32 = 300,
+        /// The longest head that is taken whole, in bytes.
+        head_bytes: usize = 65536,
+        /// Bytes that wait in one direction of a connection for segments before them.
+        out_of_order_bytes: usize = 65536,
+        /// Bytes of all that waits in a worker: beginnings of heads, segments that came too early, requests without a response.
+        buffer_bytes: usize = 67_108_864,
     }
 }
 
 /// The stage `http`.
 pub struct Http {
-    most_rows: usize,
     flows: Flows,
-    requests: Rows,
-    responses: Rows,
     heads: Heads,
+    reassembly: Option<Reassembly>,
 }
 
-/// How many heads there were.
-struct Heads {
-    request: Counter,
-    response: Counter,
-    truncated: Counter,
-    malformed: Counter,
+impl Options {
+    fn limits(&self) -> Result<Limits> {
+        let within = |name: &'static str, value: usize, from: usize, to: usize| {
+            let wrong = || Error::config(name, format!("must be from {from} to {to}"));
+            (from..=to).contains(&value).then_some(value).ok_or_else(wrong)
+        };
+        within("rows", self.rows, 1, MOST_ROWS)?;
+        within("idle_seconds", self.idle_seconds as usize, 1, 1_000_000)?;
+        Ok(Limits {
+            flows: within("flows", self.flows, 1, MOST_FLOWS)?,
+            idle_seconds: self.idle_seconds,
+            head_bytes: within("head_bytes", self.head_bytes, 64, head::MAX_HEAD)?,
+            out_of_order_bytes: within("out_of_order_bytes", self.out_of_order_bytes, 0, 1 << 26)?,
+            buffer_bytes: within("buffer_bytes", self.buffer_bytes, 1 << 16, 1 << 40)?,
+        })
+    }
 }
 
 impl Stage for Http {
     const NAME: &'static str = "http";
-    const SUMMARY: &'static str = "takes HTTP/1 heads out of TCP segments";
+    const SUMMARY: &'static str = "takes HTTP/1 heads out of TCP streams";
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
     fn new(options: Options, host: &Host) -> Result<Self> {
-        if !(1..=MOST_ROWS).contains(&options.rows) {
-            return Err(Error::config("rows", format!("must be from 1 to {MOST_ROWS}")));
-        }
+        let limits = options.limits()?;
         let key = match &options.key_file {
             Some(path) => key::read(path)?,
             None => key::Key::new(host.ephemeral_key("http.flow")),
         };
         Ok(Self {
-            most_rows: options.rows,
             flows: Flows::new(&key),
-            requests: Rows::new(Kind::Request),
-            responses: Rows::new(Kind::Response),
-            heads: Heads {
-                request: host.counter("heads.request"),
-                response: host.counter("heads.response"),
-                truncated: host.counter("heads.truncated"),
-                malformed: host.counter("heads.malformed"),
-            },
+            heads: Heads::new(options.rows, host),
+            reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
         })
     }
 
     fn schemas(&self) -> Vec<SchemaRef> {
-        vec![self.requests.schema(), self.responses.schema()]
+        [Kind::Request, Kind::Response].map(schema).into()
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
-        let (mut requests, mut responses, mut truncated, mut malformed) = (0, 0, 0, 0);
-        for packet in batch.live() {
-            let rows = match packet.class() {
-                Class::HTTP_REQUEST if packet.protocol() == TCP => {
-                    requests += 1;
-                    &mut self.requests
-                }
-                Class::HTTP_RESPONSE if packet.protocol() == TCP => {
-                    responses += 1;
-                    &mut self.responses
-                }
-                _ => continue,
-            };
-            let flags = rows.add(&seen(packet, &self.flows), packet.payload());
-            truncated += u64::from(flags.has(Flags::TRUNCATED));
-            malformed += u64::from(flags.has(Flags::MALFORMED));
-            if rows.len() >= self.most_rows || rows.bytes() >= MOST_BYTES {
-                emit(rows, out)?;
+        match &mut self.reassembly {
+            Some(reassembly) => {
+                reassembly.packets(batch, &self.flows, &mut self.heads)?;
+                reassembly.publish();
             }
+            None => self.single(batch)?,
         }
-        self.heads.request.add(requests);
-        self.heads.response.add(responses);
-        self.heads.truncated.add(truncated);
-        self.heads.malformed.add(malformed);
-        Ok(())
+        self.heads.emit_full(out)
     }
 
-    fn tick(&mut self, _: Timestamp, out: &mut Output<'_>) -> Result {
-        self.finish(out)
+    fn tick(&mut self, now: Timestamp, out: &mut Output<'_>) -> Result {
+        if let Some(reassembly) = &mut self.reassembly {
+            reassembly.tick(now, &mut self.heads)?;
+            reassembly.publish();
+        }
+        self.heads.emit(out)
     }
 
     fn finish(&mut self, out: &mut Output<'_>) -> Result {
-        emit(&mut self.requests, out)?;
-        emit(&mut self.responses, out)
+        if let Some(reassembly) = &mut self.reassembly {
+            reassembly.finish(&mut self.heads)?;
+            reassembly.publish();
+        }
+        self.heads.emit(out)
     }
 }
 
-fn emit(rows: &mut Rows, out: &mut Output<'_>) -> Result {
-    match rows.finish()? {
-        Some(records) => out.emit(records),
-        None => Ok(()),
+impl Http {
+    /// Each packet by itself.
+    fn single(&mut self, batch: &mut Batch<'_>) -> Result {
+        for packet in batch.live() {
+            let kind = match packet.class() {
+                Class::HTTP_REQUEST if packet.protocol() == TCP => Kind::Request,
+                Class::HTTP_RESPONSE if packet.protocol() == TCP => Kind::Response,
+                _ => continue,
+            };
+            let seen = seen_by(packet, &self.flows);
+            self.heads.add(kind, &seen, packet.payload(), &Told::default());
+            self.heads.settle(kind)?;
+        }
+        Ok(())
     }
 }
 
+fn seen_by(packet: &Packet<'_>, flows: &Flows) -> Seen {
+    let seen = seen(packet, 0);
+    let (src, dst) = ((&seen.src, seen.src_port), (&seen.dst, seen.dst_port));
+    Seen { flow: flows.number(src, dst, packet.protocol()), ..seen }
+}
+
+/// Where and when a packet was seen; `flow` is the number of its connection.
 #[inline]
-fn seen(packet: &Packet<'_>, flows: &Flows) -> Seen {
+fn seen(packet: &Packet<'_>, flow: u64) -> Seen {
     let (src, dst) = packet.addresses();
     let (src_port, dst_port) = packet.ports();
     Seen {
@@ -156,7 +179,7 @@ fn seen(packet: &Packet<'_>, flows: &Flows) -> Seen {
         dst,
         src_port,
         dst_port,
-        flow: flows.number((&src, src_port), (&dst, dst_port), packet.protocol()),
+        flow,
         interface: packet.interface(),
         encapsulation: packet.encapsulation(),
     }

@@ -9,7 +9,7 @@ use ringmill_sdk::{
     Encapsulation, Result, Timestamp,
     arrow_array::{
         ArrayRef, RecordBatch,
-        types::{UInt8Type, UInt16Type, UInt64Type},
+        types::{Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
     },
     arrow_schema::{DataType, Field, SchemaRef},
     columns::{Addresses, Number, Text, TextMap, Times},
@@ -19,6 +19,7 @@ use ringmill_sdk::{
 use crate::{
     extras::Extras,
     fields::{self, Column},
+    framing::Framing,
     head::{self, Flags, Kind, Start, Take},
     text::Checked,
     url::{cut_host, without_userinfo},
@@ -38,6 +39,34 @@ pub(crate) struct Seen {
     /// Number of the capture interface.
     pub interface: u16,
     pub encapsulation: Encapsulation,
+}
+
+/// What reassembly knows of a head beyond its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told<'a> {
+    pub flags: Flags,
+    /// Number of the exchange in its connection, from 1.
+    pub exchange: Option<u32>,
+    /// Of a response: what its request asked for.
+    pub asked: Option<Asked<'a>>,
+    /// Of a response: nanoseconds from the end of the request's head to its first byte.
+    pub ttfb: Option<i64>,
+}
+
+/// What a request asked for, as its row has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    pub method: Option<&'a str>,
+    pub host: Option<&'a str>,
+    pub uri: Option<&'a str>,
+}
+
+/// What was found while a head became a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// As the column `flags` has them.
+    pub flags: Flags,
+    pub framing: Framing,
 }
 
 /// The rows of one record type that were not emitted yet.
@@ -61,6 +90,10 @@ pub(crate) struct Rows {
     reason: Text,
     version: Text,
     fields: [Text; Column::COUNT],
+    exchange: Number<UInt32Type>,
+    /// `request_method`, `request_host`, `request_uri`.
+    asked: [Text; 3],
+    ttfb: Number<Int64Type>,
     extras: TextMap,
     flags: Text,
     /// Fields of the head being read that have no column; empty between heads.
@@ -122,6 +155,15 @@ pub(crate) fn schema(kind: Kind) -> SchemaRef {
         }
     };
     fields.extend(text(BOTH));
+    fields.push(schema::field("exchange", DataType::UInt32, Meaning::Number));
+    if kind == Kind::Response {
+        fields.push(schema::text("request_method", Meaning::Text));
+        fields.push(schema::text("request_host", Meaning::Header));
+        fields.push(schema::text("request_uri", Meaning::Url));
+        // Nanoseconds. Not `Duration`: DuckDB and Spark read that as a bare number too, and the
+        // `jsonl` sink does not know it.
+        fields.push(schema::field("ttfb", DataType::Int64, Meaning::Number));
+    }
     fields.push(schema::map("extras", Meaning::Header));
     fields.push(schema::text("flags", Meaning::Text));
     schema::record(name, fields)
@@ -149,15 +191,14 @@ impl Rows {
             reason: Text::default(),
             version: Text::default(),
             fields: Default::default(),
+            exchange: Number::default(),
+            asked: Default::default(),
+            ttfb: Number::default(),
             extras: TextMap::default(),
             flags: Text::default(),
             waiting: Extras::default(),
             scratch: String::new(),
         }
-    }
-
-    pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -170,9 +211,9 @@ impl Rows {
         self.bytes
     }
 
-    /// Adds the head that `bytes` begin with as one row; the result is what its `flags` say.
+    /// Adds the head that `bytes` begin with as one row.
     #[inline]
-    pub(crate) fn add(&mut self, seen: &Seen, bytes: &[u8]) -> Flags {
+    pub(crate) fn add(&mut self, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
         let row = self.rows;
         self.time.push(seen.time);
         self.ip_version.put(row, seen.ip_version);
@@ -198,10 +239,12 @@ impl Rows {
             waiting,
             filled: 0,
             size: 0,
+            framing: Framing::default(),
         };
         let mut flags = head::read(kind, bytes, &mut writer);
         flags.set(writer.flags);
-        let Writer { head, mut waiting, size, .. } = writer;
+        flags.set(told.flags);
+        let Writer { head, mut waiting, mut size, framing, .. } = writer;
 
         if waiting.write(head, &mut self.extras) {
             flags.set(Flags::NOT_UTF8);
@@ -212,9 +255,33 @@ impl Rows {
             flags.write(&mut self.scratch);
             self.flags.put(row, &self.scratch);
         }
+        if let Some(exchange) = told.exchange {
+            self.exchange.put(row, exchange);
+        }
+        if let Some(Asked { method, host, uri }) = told.asked {
+            for (column, value) in self.asked.iter_mut().zip([method, host, uri]) {
+                if let Some(value) = value {
+                    column.put(row, value);
+                    size += value.len();
+                }
+            }
+        }
+        if let Some(ttfb) = told.ttfb {
+            self.ttfb.put(row, ttfb);
+        }
         self.bytes += size;
         self.rows += 1;
-        flags
+        Taken { flags, framing }
+    }
+
+    /// What the request that was added last asks for.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let Some(row) = self.rows.checked_sub(1) else { return Asked::default() };
+        Asked {
+            method: self.method.last(row),
+            host: self.fields[Column::Host as usize].last(row),
+            uri: self.uri.last(row),
+        }
     }
 
     /// All rows as a record batch, `None` when there are none; the writer starts again.
@@ -251,6 +318,11 @@ impl Rows {
         for (column, ..) in own.iter().chain(BOTH) {
             columns.push(self.fields[*column as usize].finish(rows));
         }
+        columns.push(self.exchange.finish(rows));
+        if self.kind == Kind::Response {
+            columns.extend(self.asked.iter_mut().map(|column| column.finish(rows)));
+            columns.push(self.ttfb.finish(rows));
+        }
         columns.push(self.extras.finish()?);
         columns.push(self.flags.finish(rows));
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
@@ -267,11 +339,13 @@ struct Writer<'r, 'a> {
     filled: u16,
     /// At most as many bytes of text as this row will hold in its longest column.
     size: usize,
+    framing: Framing,
 }
 
 impl<'a> Take<'a> for Writer<'_, 'a> {
     #[inline]
     fn start(&mut self, start: &Start<'a>) {
+        self.framing.start(start);
         let (row, head) = (self.rows.rows, Checked::new(start.head));
         self.head = head;
         let rows = &mut *self.rows;
@@ -307,6 +381,7 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
     #[inline]
     fn field(&mut self, name: &'a str, value: &'a [u8], cut: bool) {
         self.size += longest(name.len() + value.len());
+        self.framing.field(name.as_bytes(), value);
         let known = fields::field(name.as_bytes());
         let Some(fields::Field::Column(column)) = known else {
             return self.waiting.push(name, value, known, cut);

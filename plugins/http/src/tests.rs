@@ -12,9 +12,13 @@ use crate::Http;
 
 mod hostile;
 mod speed;
+mod streams;
 
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "198.51.100.2:80";
+
+/// Each packet by itself: what these tests look at is how a head is read.
+const SINGLE: &str = "reassemble = false";
 
 /// Columns that say where and when, which is the same for every head here.
 const SEEN: [&str; 9] = [
@@ -31,7 +35,7 @@ const SEEN: [&str; 9] = [
 
 /// The one row that a segment gives, as `column: value` lines in the order of the names.
 fn row(payload: impl AsRef<[u8]>) -> String {
-    let ran = run::<Http>("", &[tcp(CLIENT, SERVER, payload)]).unwrap();
+    let ran = run::<Http>(SINGLE, &[tcp(CLIENT, SERVER, payload)]).unwrap();
     let [row] = &rows(&ran.records)[..] else { panic!("not one row: {:?}", ran.records) };
     let told = row.iter().filter(|(name, _)| !SEEN.contains(&name.as_str()));
     told.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
@@ -296,7 +300,7 @@ fn heads_that_do_not_follow_the_standard() {
 
 /// The number of entries in `extras`, and the flags.
 fn fields_taken(head: &[u8]) -> (usize, Option<String>) {
-    let ran = run::<Http>("", &[tcp(CLIENT, SERVER, head)]).unwrap();
+    let ran = run::<Http>(SINGLE, &[tcp(CLIENT, SERVER, head)]).unwrap();
     let row = rows(&ran.records).remove(0);
     (row.get("extras").map_or(0, |extras| extras.split(", ").count()), row.get("flags").cloned())
 }
@@ -334,7 +338,7 @@ fn where_and_when() {
             .payload("HEAD / HTTP/1.0\n\n")
             .build(),
     ];
-    let ran = run::<Http>("", &frames).unwrap();
+    let ran = run::<Http>(SINGLE, &frames).unwrap();
     let names: Vec<_> =
         ran.records.iter().map(|it| schema::record_name(&it.schema()).to_owned()).collect();
     assert_eq!(names, ["http_request", "http_response"]);
@@ -360,7 +364,7 @@ fn where_and_when() {
 fn the_columns_in_their_order() {
     let names = |at: usize| {
         let frames = [tcp(CLIENT, SERVER, "GET / \n\n"), tcp(SERVER, CLIENT, "HTTP/1.1 \n\n")];
-        let schema = run::<Http>("", &frames).unwrap().records[at].schema();
+        let schema = run::<Http>(SINGLE, &frames).unwrap().records[at].schema();
         let kind =
             |field: &str| schema.field_with_name(field).unwrap().metadata()[schema::KIND].clone();
         assert_eq!([kind("src_ip"), kind("flow"), kind("extras")], ["address", "flow", "header"]);
@@ -368,13 +372,14 @@ fn the_columns_in_their_order() {
     };
     assert_eq!(
         names(0),
-        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation \
-         method host uri version user_agent referer pragma connection content_type cache_control extras flags"
+        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation method host uri version \
+         user_agent referer pragma connection content_type cache_control exchange extras flags"
     );
     assert_eq!(
         names(1),
-        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation \
-         status_code reason version server content_encoding pragma connection content_type cache_control extras flags"
+        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation status_code reason version \
+         server content_encoding pragma connection content_type cache_control exchange request_method \
+         request_host request_uri ttfb extras flags"
     );
 }
 
@@ -404,7 +409,7 @@ fn only_live_tcp_packets_of_the_two_classes() {
         tcp(CLIENT, SERVER, "HTTP/1.1 200 OK\r\nA"),
         tcp(CLIENT, SERVER, "HTTP/1.1 x\r\n\r\n"),
     ];
-    let mut trial = Trial::<Http>::new("").unwrap();
+    let mut trial = Trial::<Http>::new(SINGLE).unwrap();
     let packets = frames.iter().enumerate().map(|(at, frame)| decoded(frame, frame_time(at)));
     trial.packets(packets).unwrap();
     // As a stage before may have marked them.
@@ -419,14 +424,21 @@ fn only_live_tcp_packets_of_the_two_classes() {
     let counters: Vec<_> = ran.counters.iter().map(|(name, n)| format!("{name} {n}")).collect();
     assert_eq!(
         counters,
-        ["heads.malformed 1", "heads.request 1", "heads.response 2", "heads.truncated 1"]
+        [
+            "heads.incomplete 0",
+            "heads.malformed 1",
+            "heads.oversize 0",
+            "heads.request 1",
+            "heads.response 2",
+            "heads.truncated 1"
+        ]
     );
 }
 
 #[test]
 fn rows_go_out_when_there_are_enough_and_at_each_tick() {
     let frame = tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n");
-    let mut trial = Trial::<Http>::new("rows = 3").unwrap();
+    let mut trial = Trial::<Http>::new("rows = 3\nreassemble = false").unwrap();
     trial.packets((0..7).map(|at| decoded(&frame, frame_time(at)))).unwrap();
     let sizes = |trial: &Trial<Http>| {
         trial.ran().records.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
@@ -493,6 +505,8 @@ fn the_rules_of_every_stage() {
         tcp(CLIENT, SERVER, "nothing"),
     ];
     let many: Vec<_> = frames.iter().cycle().take(300).cloned().collect();
-    check_rules::<Http>("", &many);
-    check_rules::<Http>("rows = 1", &frames);
+    for mode in [SINGLE, ""] {
+        check_rules::<Http>(mode, &many);
+        check_rules::<Http>(&format!("rows = 1\n{mode}"), &frames);
+    }
 }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use ringmill_sdk::testing::{rows, run, tcp};
 
-use super::{CLIENT, SERVER, row};
+use super::{CLIENT, SERVER, SINGLE, row};
 use crate::Http;
 
 /// Everything that a segment becomes, as text.
 fn everything(head: &[u8]) -> String {
-    let ran = run::<Http>("", &[tcp(CLIENT, SERVER, head)]).unwrap();
+    let ran = run::<Http>(SINGLE, &[tcp(CLIENT, SERVER, head)]).unwrap();
     assert_eq!(ran.records.iter().map(|it| it.num_rows()).sum::<usize>(), 1);
     format!("{:?}{:?}", rows(&ran.records), ran.logs)
 }
@@ -147,7 +147,7 @@ fn broken_heads_give_one_row_each() {
         }
         frames.push(tcp(CLIENT, SERVER, head));
     }
-    let ran = run::<Http>("", &frames).unwrap();
+    let ran = run::<Http>(SINGLE, &frames).unwrap();
     assert_eq!(rows(&ran.records).len(), frames.len());
 }
 
@@ -178,7 +178,7 @@ fn time_is_linear() {
         let frames = [tcp(CLIENT, SERVER, [start, body].concat())];
         let once = || {
             let begin = Instant::now();
-            run::<Http>("", &frames).unwrap();
+            run::<Http>(SINGLE, &frames).unwrap();
             begin.elapsed()
         };
         (0..5).map(|_| once()).min().unwrap()

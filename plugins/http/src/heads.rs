@@ -1,0 +1,100 @@
+//! Where heads become rows, and rows record batches.
+
+use ringmill_sdk::{Counter, Host, Output, Result, arrow_array::RecordBatch};
+
+use crate::{
+    head::{Flags, Kind},
+    rows::{Rows, Seen, Taken, Told},
+};
+
+/// Bytes of text after which a record batch is emitted whatever its rows: far from the 2 GiB
+/// at which a column of text ends.
+const MOST_BYTES: usize = 64 << 20;
+
+/// What is counted of heads.
+const COUNTED: [(&str, Flags); 4] = [
+    ("heads.truncated", Flags::TRUNCATED),
+    ("heads.malformed", Flags::MALFORMED),
+    ("heads.incomplete", Flags::INCOMPLETE),
+    ("heads.oversize", Flags::OVERSIZE),
+];
+
+/// The rows of both record types.
+pub(crate) struct Heads {
+    most_rows: usize,
+    requests: Rows,
+    responses: Rows,
+    /// Full record batches; they go out with the packets that filled them.
+    full: Vec<RecordBatch>,
+    tally: [u64; 2 + COUNTED.len()],
+    counters: [Counter; 2 + COUNTED.len()],
+}
+
+impl Heads {
+    pub(crate) fn new(most_rows: usize, host: &Host) -> Self {
+        let names = ["heads.request", "heads.response"].into_iter();
+        let mut names = names.chain(COUNTED.map(|(name, _)| name));
+        Self {
+            most_rows,
+            requests: Rows::new(Kind::Request),
+            responses: Rows::new(Kind::Response),
+            full: Vec::new(),
+            tally: Default::default(),
+            counters: std::array::from_fn(|_| host.counter(names.next().unwrap_or_default())),
+        }
+    }
+
+    /// The rows of one type; see [`settle`](Self::settle).
+    pub(crate) fn rows(&mut self, kind: Kind) -> &mut Rows {
+        match kind {
+            Kind::Request => &mut self.requests,
+            Kind::Response => &mut self.responses,
+        }
+    }
+
+    /// Adds the head that `bytes` begin with as a row, which can be looked at until
+    /// [`settle`](Self::settle) is called.
+    #[inline]
+    pub(crate) fn add(&mut self, kind: Kind, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
+        let taken = self.rows(kind).add(seen, bytes, told);
+        self.tally[kind as usize] += 1;
+        for (tally, (_, flag)) in self.tally[2..].iter_mut().zip(COUNTED) {
+            *tally += u64::from(taken.flags.has(flag));
+        }
+        taken
+    }
+
+    /// Makes a record batch of the rows when there are enough.
+    #[inline]
+    pub(crate) fn settle(&mut self, kind: Kind) -> Result {
+        let most = self.most_rows;
+        let rows = self.rows(kind);
+        if rows.len() >= most || rows.bytes() >= MOST_BYTES {
+            let full = rows.finish()?;
+            self.full.extend(full);
+        }
+        Ok(())
+    }
+
+    /// Emits what is full, and counts.
+    #[inline]
+    pub(crate) fn emit_full(&mut self, out: &mut Output<'_>) -> Result {
+        for (tally, counter) in self.tally.iter_mut().zip(&self.counters) {
+            if *tally > 0 {
+                counter.add(std::mem::take(tally));
+            }
+        }
+        self.full.drain(..).try_for_each(|records| out.emit(records))
+    }
+
+    /// Emits all rows.
+    pub(crate) fn emit(&mut self, out: &mut Output<'_>) -> Result {
+        self.emit_full(out)?;
+        for rows in [&mut self.requests, &mut self.responses] {
+            if let Some(records) = rows.finish()? {
+                out.emit(records)?;
+            }
+        }
+        Ok(())
+    }
+}

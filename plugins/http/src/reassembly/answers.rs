@@ -1,0 +1,267 @@
+//! Which response belongs to which request.
+//!
+//! In the order of both, as long as nothing was missed. After a loss in either direction, and
+//! where the beginning was not seen, that would pair request 1 with response 2; then a
+//! response is paired only with the request whose sender awaited exactly the byte with which
+//! it begins (its acknowledgment number), which is so for every client that does not pipeline.
+//! Where that is not so either, it comes out without a request.
+
+use ringmill_sdk::Result;
+
+use super::{
+    Count, HOLD, MOST_HELD, Reassembly,
+    pairs::{self, Request},
+    segment::ahead,
+    stream::Message,
+    table::{Dir, Flow, NONE, State},
+    units,
+    work::Held,
+};
+use crate::{
+    boundary,
+    framing::{Body, Framing},
+    head::{self, Flags, Kind},
+    heads::Heads,
+    rows::Told,
+};
+
+impl Reassembly {
+    /// A request: its row, and what is kept for its response.
+    pub(super) fn request(
+        &mut self,
+        id: u32,
+        d: usize,
+        message: &Message<'_>,
+        heads: &mut Heads,
+    ) -> Result<Body> {
+        let room = self.table.flow(id).requests < pairs::MOST
+            && self.has_room(id, units(message.seen.time), heads)?;
+        let flow = self.table.flow_mut(id);
+        flow.exchange = flow.exchange.saturating_add(1);
+        let exchange = flow.exchange;
+        let told = Told { flags: message.flags, exchange: Some(exchange), ..Told::default() };
+        let taken = heads.add(Kind::Request, &message.seen, message.bytes, &told);
+        if room {
+            let request = Request {
+                method: taken.framing.method,
+                end: message.end,
+                exchange,
+                awaited: message.ack,
+                ..Request::default()
+            };
+            if flow.pending == NONE {
+                flow.clear(Flow::ASKS_1);
+                flow.set(if d == 1 { Flow::ASKS_1 } else { 0 });
+            }
+            flow.requests += 1;
+            self.pairs.push(&mut flow.pending, request, &heads.rows(Kind::Request).asked());
+        } else {
+            flow.set(Flow::UNSURE);
+            self.count(Count::NoBuffer);
+        }
+        heads.settle(Kind::Request)?;
+        if self.table.dir(id, 1 - d).work != NONE {
+            self.answer(id, 1 - d, message.seen.time.0, heads)?;
+        }
+        Ok(taken.framing.request())
+    }
+
+    /// A response: its row, or it waits for its request.
+    pub(super) fn response(
+        &mut self,
+        id: u32,
+        d: usize,
+        message: &Message<'_>,
+        heads: &mut Heads,
+    ) -> Result<Body> {
+        let work = self.table.dir(id, d).work;
+        let others_wait = self.works.get(work).is_some_and(|work| !work.held.is_empty());
+        let paired = !others_wait && self.find_request(id, d, message.seq);
+        let method = match self.pairs.get(self.table.flow(id).pending) {
+            Some(request) if paired => Some(request.method),
+            _ => None,
+        };
+        let framing = if !paired && self.may_wait(id, d, message, others_wait, heads)? {
+            let mut framing = Framing::default();
+            head::read(Kind::Response, message.bytes, &mut framing);
+            self.hold(id, d, message);
+            framing
+        } else {
+            let Message { seen, bytes, flags, .. } = *message;
+            let held = Held { seen, seq: message.seq, head: Vec::new(), flags };
+            self.write(id, &held, bytes, paired, heads)?
+        };
+        let body = framing.response(method.unwrap_or_default());
+        if matches!(body, Body::Tunnel | Body::Upgrade) {
+            // The client's direction is another protocol as well.
+            let other = self.table.dir(id, 1 - d);
+            other.state = if body == Body::Tunnel { State::Lost } else { State::Other };
+        }
+        if method.is_some() || !matches!(body, Body::Bytes(1..) | Body::UntilClose) {
+            return Ok(body);
+        }
+        if boundary::begins(message.after) == Some(Kind::Response) {
+            return Ok(Body::None);
+        }
+        self.table.dir(id, d).set(Dir::DOUBT);
+        Ok(body)
+    }
+
+    /// Whether the first of the pending requests is that of the response with this first byte.
+    fn find_request(&mut self, id: u32, d: usize, seq: u32) -> bool {
+        let flow = self.table.flow_mut(id);
+        if flow.pending == NONE || flow.has(Flow::ASKS_1) == (d == 1) {
+            return false;
+        }
+        if !flow.has(Flow::UNSURE) {
+            return true;
+        }
+        // Those that awaited less were answered by what was missed, or nobody can tell.
+        while let Some(request) = self.pairs.get(flow.pending) {
+            match request.awaited.map(|awaited| ahead(awaited, seq)) {
+                Some(0) => {
+                    flow.clear(Flow::UNSURE);
+                    return true;
+                }
+                Some(1..) => return false,
+                _ => {
+                    self.pairs.pop(&mut flow.pending);
+                    flow.requests -= 1;
+                    self.tally[Count::Unanswered as usize] += 1;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether the request may still come, and there is room to wait.
+    fn may_wait(
+        &mut self,
+        id: u32,
+        d: usize,
+        message: &Message<'_>,
+        others_wait: bool,
+        heads: &mut Heads,
+    ) -> Result<bool> {
+        if message.flags.has(Flags::INCOMPLETE) {
+            return Ok(false);
+        }
+        let flow = self.table.flow(id);
+        let other = flow.dirs[(1 - d) & 1];
+        let not_yet = match other.state {
+            State::Other => false,
+            State::Unknown => !flow.has(Flow::ONE_WAY),
+            State::Head => true,
+            // The server has received what was not seen yet.
+            _ => message.ack.is_some_and(|ack| ahead(ack, other.next) > 0),
+        };
+        let work = flow.dirs[d & 1].work;
+        let waiting = self.works.get(work).map_or(0, |work| work.held.len());
+        if waiting >= MOST_HELD {
+            self.release(id, d, heads)?;
+        }
+        Ok((not_yet || others_wait && waiting < MOST_HELD)
+            && self.has_room(id, units(message.seen.time), heads)?)
+    }
+
+    fn hold(&mut self, id: u32, d: usize, message: &Message<'_>) {
+        if self.table.dir(id, d).work == NONE {
+            let number = self.works.add(id, d);
+            self.table.dir(id, d).work = number;
+        }
+        let Message { seen, seq, bytes, flags, .. } = *message;
+        let work = self.table.dir(id, d).work;
+        self.works.hold(work, Held { seen, seq, head: bytes.to_vec(), flags });
+    }
+
+    /// A request came: the responses that waited for it.
+    fn answer(&mut self, id: u32, d: usize, now: i64, heads: &mut Heads) -> Result {
+        loop {
+            let work = self.table.dir(id, d).work;
+            let Some(front) = self.works.get(work).and_then(|work| work.held.front()) else {
+                break;
+            };
+            let (seq, late) = (front.seq, now.saturating_sub(front.seen.time.0) > HOLD);
+            let paired = !late && self.find_request(id, d, seq);
+            let awaits_more = self.pairs.get(self.table.flow(id).pending).is_some_and(|request| {
+                request.awaited.is_some_and(|awaited| ahead(awaited, seq) > 0)
+            });
+            if !paired && !late && !awaits_more {
+                break;
+            }
+            let Some(held) = self.works.take_held(work) else { break };
+            self.write(id, &held, &held.head, paired, heads)?;
+        }
+        self.tidy(id, d);
+        Ok(())
+    }
+
+    /// Responses that wait come out without a request.
+    pub(super) fn release(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
+        let work = self.table.dir(id, d).work;
+        while let Some(held) = self.works.take_held(work) {
+            self.write(id, &held, &held.head, false, heads)?;
+        }
+        self.tidy(id, d);
+        Ok(())
+    }
+
+    /// The same for those that have waited for too long.
+    pub(super) fn release_late(
+        &mut self,
+        id: u32,
+        d: usize,
+        now: i64,
+        heads: &mut Heads,
+    ) -> Result {
+        let work = self.table.dir(id, d).work;
+        let late = self.works.get(work).and_then(|work| work.held.front());
+        if late.is_none_or(|first| now.saturating_sub(first.seen.time.0) <= HOLD) {
+            return Ok(());
+        }
+        if self.table.dir(id, 1 - d).state == State::Unknown {
+            self.table.flow_mut(id).set(Flow::ONE_WAY);
+        }
+        self.release(id, d, heads)
+    }
+
+    /// The row of a response.
+    fn write(
+        &mut self,
+        id: u32,
+        response: &Held,
+        bytes: &[u8],
+        paired: bool,
+        heads: &mut Heads,
+    ) -> Result<Framing> {
+        let flow = self.table.flow_mut(id);
+        let request = self.pairs.get(flow.pending).filter(|_| paired);
+        let mut told = Told { flags: response.flags, ..Told::default() };
+        match request {
+            Some(request) => {
+                let ttfb = response.seen.time.0.saturating_sub(request.end);
+                told.exchange = Some(request.exchange);
+                told.asked = Some(request.asked());
+                told.ttfb = Some(ttfb).filter(|ttfb| *ttfb >= 0);
+            }
+            None => {
+                told.flags.set(Flags::NO_REQUEST);
+                // It is an exchange of its own, unless a request is there that may be its.
+                told.exchange = (flow.pending == NONE).then_some(flow.exchange.saturating_add(1));
+            }
+        }
+        let taken = heads.add(Kind::Response, &response.seen, bytes, &told);
+        heads.settle(Kind::Response)?;
+        let is_final = !taken.framing.is_interim();
+        if paired && is_final {
+            self.pairs.pop(&mut flow.pending);
+            flow.requests -= 1;
+        } else if !paired {
+            if is_final && flow.pending == NONE {
+                flow.exchange = flow.exchange.saturating_add(1);
+            }
+            self.tally[Count::NoRequest as usize] += 1;
+        }
+        Ok(taken.framing)
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests that were not answered yet: what their responses will say of them.
+
+use super::table::NONE;
+use crate::{framing::Method, rows::Asked};
+
+/// The most requests of one connection that wait for a response; browsers that pipelined at
+/// all had 8 under way.
+pub(super) const MOST: u8 = 64;
+
+/// The longest URL that is kept, in bytes; of a longer one a response has the beginning.
+const LONGEST: usize = 8192;
+
+/// A request without its response.
+#[derive(Default)]
+pub(super) struct Request {
+    /// Method, host and URL, one behind the other.
+    pub text: String,
+    /// Where the method and the host end.
+    pub ends: (usize, usize),
+    /// Which of the three there are.
+    pub there: (bool, bool, bool),
+    pub method: Method,
+    /// When the end of its head was seen, in nanoseconds.
+    pub end: i64,
+    pub exchange: u32,
+    /// The next byte that the client awaited when it sent this.
+    pub awaited: Option<u32>,
+    pub next: u32,
+}
+
+impl Request {
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let part =
+            |range: std::ops::Range<usize>, there: bool| self.text.get(range).filter(|_| there);
+        let (method, host) = self.ends;
+        Asked {
+            method: part(0..method, self.there.0),
+            host: part(method..host, self.there.1),
+            uri: part(host..self.text.len(), self.there.2),
+        }
+    }
+
+    fn keep(&mut self, asked: &Asked<'_>) {
+        self.text.clear();
+        self.there = (asked.method.is_some(), asked.host.is_some(), asked.uri.is_some());
+        let mut put = |part: Option<&str>| {
+            let part = part.unwrap_or_default();
+            let fits = |end: &usize| part.is_char_boundary(*end);
+            let end = (0..=part.len().min(LONGEST)).rev().find(fits);
+            self.text.push_str(&part[..end.unwrap_or(0)]);
+            self.text.len()
+        };
+        self.ends = (put(asked.method), put(asked.host));
+        put(asked.uri);
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.text.capacity()
+    }
+}
+
+/// All of them, in one list for each connection.
+pub(super) struct Pairs {
+    all: Vec<Request>,
+    free: u32,
+    pub bytes: usize,
+}
+
+impl Pairs {
+    pub(super) fn new() -> Self {
+        Self { all: Vec::new(), free: NONE, bytes: 0 }
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Request> {
+        self.all.get(number as usize)
+    }
+
+    /// Adds a request behind the others of the list that begins with `first`.
+    pub(super) fn push(&mut self, first: &mut u32, mut request: Request, asked: &Asked<'_>) {
+        let number = match self.all.get_mut(self.free as usize) {
+            Some(old) => {
+                let number = self.free;
+                self.free = old.next;
+                request.text = std::mem::take(&mut old.text);
+                request.keep(asked);
+                request.next = NONE;
+                *old = request;
+                number
+            }
+            None => {
+                request.keep(asked);
+                request.next = NONE;
+                self.all.push(request);
+                u32::try_from(self.all.len() - 1).unwrap_or(NONE)
+            }
+        };
+        self.bytes += self.all[number as usize].size();
+        let mut last = *first;
+        if last == NONE {
+            *first = number;
+            return;
+        }
+        while let Some(request) = self.get(last).filter(|request| request.next != NONE) {
+            last = request.next;
+        }
+        self.all[last as usize].next = number;
+    }
+
+    /// Takes the first request off the list.
+    pub(super) fn pop(&mut self, first: &mut u32) -> bool {
+        let Some(request) = self.all.get_mut(*first as usize) else { return false };
+        self.bytes -= request.size();
+        // A long URL is rare; its memory does not stay.
+        if request.text.capacity() > 512 {
+            request.text = String::new();
+        }
+        let next = std::mem::replace(&mut request.next, self.free);
+        self.free = std::mem::replace(first, next);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_in_first_out() {
+        let mut pairs = Pairs::new();
+        let (mut one, mut two) = (NONE, NONE);
+        let long = "\u{e9}".repeat(5000);
+        let asked = |at: u32| match at % 3 {
+            0 => Asked { method: Some("GET"), host: None, uri: Some("/") },
+            1 => Asked { method: Some("A"), host: Some(""), uri: None },
+            _ => Asked { method: None, host: Some("h"), uri: Some(&long) },
+        };
+        for round in 0..10 {
+            for at in 0..5 {
+                let list = if at % 2 == 0 { &mut one } else { &mut two };
+                let request = Request { exchange: round * 5 + at, ..Request::default() };
+                pairs.push(list, request, &asked(at));
+            }
+            for at in [0, 1, 2, 3, 4] {
+                let list = if at % 2 == 0 { &mut one } else { &mut two };
+                let request = pairs.get(*list).map(|it| (it.exchange, it.asked()));
+                let mut expected = asked(at);
+                expected.uri = expected.uri.map(|uri| &uri[..uri.len().min(LONGEST)]);
+                assert_eq!(request, Some((round * 5 + at, expected)));
+                assert!(pairs.pop(list));
+            }
+            assert!(!pairs.pop(&mut one) && !pairs.pop(&mut two));
+            assert_eq!(pairs.bytes, 0);
+        }
+        assert_eq!(pairs.all.len(), 5, "memory is used again");
+    }
+}

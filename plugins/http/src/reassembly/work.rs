@@ -1,0 +1,270 @@
+//! What has to wait: the beginnings of heads, segments that came too early, responses whose
+//! request is still to come. Only few connections have any at a time, so it lies outside of the
+//! flow table, in a pool.
+
+use std::collections::VecDeque;
+
+use super::segment::Segment;
+use crate::{
+    boundary::End,
+    head::{Flags, Kind},
+    rows::Seen,
+};
+
+/// The most segments that wait in one direction: each that comes into the middle moves others.
+const MOST_SEGMENTS: usize = 256;
+
+/// A segment that came too early.
+pub(super) struct Stored {
+    seq: u32,
+    ack: Option<u32>,
+    bytes: Vec<u8>,
+    wire: u32,
+    seen: Seen,
+}
+
+impl Stored {
+    pub(super) fn segment(&self) -> Segment<'_> {
+        let Self { seq, ack, ref bytes, wire, seen } = *self;
+        Segment { seq, ack, bytes, wire, seen }
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
+/// A response whose request is still to come.
+pub(super) struct Held {
+    pub seen: Seen,
+    pub seq: u32,
+    pub head: Vec<u8>,
+    pub flags: Flags,
+}
+
+/// The head of which the beginning is there.
+#[derive(Default)]
+pub(super) struct Partial {
+    pub bytes: Vec<u8>,
+    pub end: End,
+    /// `None` while its first bytes do not tell.
+    pub kind: Option<Kind>,
+    /// Of its first byte.
+    pub seen: Option<Seen>,
+    pub seq: u32,
+    pub ack: Option<u32>,
+}
+
+/// What waits in one direction of one connection.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Number of the flow, and which direction.
+    pub owner: Option<(u32, usize)>,
+    pub partial: Partial,
+    /// In their order, without overlaps.
+    pub early: VecDeque<Stored>,
+    early_bytes: usize,
+    /// When the oldest segment began to wait.
+    pub gap_since: i64,
+    pub held: VecDeque<Held>,
+}
+
+impl Work {
+    /// Keeps what of a segment is not there yet: of bytes that came twice the first copy
+    /// counts. `next` is awaited in this direction.
+    fn keep(&mut self, segment: &Segment<'_>, next: u32) -> usize {
+        let offset = |seq: u32| seq.wrapping_sub(next);
+        let (begin, end) = (offset(segment.seq), offset(segment.seq).saturating_add(segment.wire));
+        let (mut from, mut kept) = (begin, 0);
+        let mut at = self.early.partition_point(|it| offset(it.seq) + it.wire <= from);
+        while from < end {
+            let next_begin = self.early.get(at).map_or(end, |it| offset(it.seq));
+            if next_begin > from {
+                let to = next_begin.min(end);
+                let slice = |at: u32| ((at - begin) as usize).min(segment.bytes.len());
+                let piece = Stored {
+                    seq: next.wrapping_add(from),
+                    ack: segment.ack,
+                    bytes: segment.bytes[slice(from)..slice(to)].to_vec(),
+                    wire: to - from,
+                    seen: segment.seen,
+                };
+                self.early_bytes += piece.bytes.len();
+                kept += piece.size();
+                self.early.insert(at, piece);
+                at += 1;
+                from = to;
+            }
+            if let Some(there) = self.early.get(at).filter(|_| from < end) {
+                from = offset(there.seq) + there.wire;
+                at += 1;
+            }
+        }
+        kept
+    }
+
+    fn is_empty(&self) -> bool {
+        self.partial.bytes.is_empty() && self.early.is_empty() && self.held.is_empty()
+    }
+}
+
+/// All of them, within a bound of bytes.
+pub(super) struct Works {
+    all: Vec<Work>,
+    free: Vec<u32>,
+    pub bytes: usize,
+}
+
+impl Works {
+    pub(super) fn new() -> Self {
+        Self { all: Vec::new(), free: Vec::new(), bytes: 0 }
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Work> {
+        self.all.get_mut(number as usize)
+    }
+
+    /// Numbers from 0 up to this are in use or free.
+    pub(super) fn made(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn add(&mut self, id: u32, d: usize) -> u32 {
+        self.bytes += size_of::<Work>();
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Work::default());
+            self.made() - 1
+        });
+        self.all[number as usize].owner = Some((id, d));
+        number
+    }
+
+    /// Gives it back if nothing waits in it.
+    pub(super) fn drop_empty(&mut self, number: u32) -> bool {
+        let Some(work) = self.all.get_mut(number as usize) else { return true };
+        if !work.is_empty() {
+            return false;
+        }
+        self.bytes -= size_of::<Work>();
+        // What was large once does not stay large.
+        *work = Work::default();
+        self.free.push(number);
+        true
+    }
+
+    /// Adds bytes to a head; up to `most` in all. Whether all fit.
+    pub(super) fn append(&mut self, number: u32, bytes: &[u8], most: usize) -> bool {
+        let Some(work) = self.all.get_mut(number as usize) else { return false };
+        let head = &mut work.partial.bytes;
+        let before = head.capacity();
+        let fit = bytes.len().min(most.saturating_sub(head.len()));
+        head.extend_from_slice(&bytes[..fit]);
+        self.bytes += head.capacity() - before;
+        fit == bytes.len()
+    }
+
+    /// The head so far; it waits no longer.
+    pub(super) fn take_partial(&mut self, number: u32) -> Partial {
+        let partial = self.get(number).map(|work| std::mem::take(&mut work.partial));
+        let partial = partial.unwrap_or_default();
+        self.bytes -= partial.bytes.capacity();
+        partial
+    }
+
+    /// Keeps a segment that came too early. Whether it is within the bounds of its direction.
+    pub(super) fn keep(
+        &mut self,
+        number: u32,
+        segment: &Segment<'_>,
+        next: u32,
+        most: usize,
+    ) -> bool {
+        let Some(work) = self.all.get_mut(number as usize) else { return false };
+        if work.early.is_empty() {
+            work.gap_since = segment.seen.time.0;
+        }
+        self.bytes += work.keep(segment, next);
+        work.early.len() <= MOST_SEGMENTS && work.early_bytes <= most
+    }
+
+    /// The first of the segments that wait, if `wanted`.
+    pub(super) fn take_early(
+        &mut self,
+        number: u32,
+        wanted: impl Fn(&Segment<'_>) -> bool,
+    ) -> Option<Stored> {
+        let work = self.all.get_mut(number as usize)?;
+        let first = work.early.front().filter(|it| wanted(&it.segment()))?;
+        work.early_bytes -= first.bytes.len();
+        self.bytes -= first.size();
+        work.early.pop_front()
+    }
+
+    pub(super) fn hold(&mut self, number: u32, held: Held) {
+        let Some(work) = self.all.get_mut(number as usize) else { return };
+        self.bytes += size_of::<Held>() + held.head.capacity();
+        work.held.push_back(held);
+    }
+
+    pub(super) fn take_held(&mut self, number: u32) -> Option<Held> {
+        let held = self.get(number)?.held.pop_front()?;
+        self.bytes -= size_of::<Held>() + held.head.capacity();
+        Some(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmill_sdk::Timestamp;
+
+    use super::*;
+
+    fn seen() -> Seen {
+        Seen {
+            time: Timestamp(0),
+            ip_version: 4,
+            src: [0; 16],
+            dst: [0; 16],
+            src_port: 0,
+            dst_port: 0,
+            flow: 0,
+            interface: 0,
+        }
+    }
+
+    #[test]
+    fn of_bytes_that_came_twice_the_first_copy_counts() {
+        // (segments by offset, what waits in the end)
+        let cases: &[(&[(u32, &[u8])], &[(u32, &[u8])])] = &[
+            (&[(5, b"aa"), (9, b"bb")], &[(5, b"aa"), (9, b"bb")]),
+            (&[(9, b"bb"), (5, b"aa")], &[(5, b"aa"), (9, b"bb")]),
+            (&[(5, b"aaa"), (6, b"bbb")], &[(5, b"aaa"), (8, b"b")]),
+            (&[(6, b"aaa"), (5, b"bbb")], &[(5, b"b"), (6, b"aaa")]),
+            (&[(5, b"aaa"), (5, b"bbb")], &[(5, b"aaa")]),
+            (
+                &[(6, b"a"), (8, b"b"), (5, b"ccccc")],
+                &[(5, b"c"), (6, b"a"), (7, b"c"), (8, b"b"), (9, b"c")],
+            ),
+            (&[(5, b"aaaaa"), (6, b"b")], &[(5, b"aaaaa")]),
+        ];
+        let next = u32::MAX - 6;
+        for (segments, expected) in cases {
+            let mut works = Works::new();
+            let number = works.add(0, 0);
+            for (offset, bytes) in *segments {
+                let seq = next.wrapping_add(*offset);
+                let wire = u32::try_from(bytes.len()).unwrap_or(0);
+                let segment = Segment { seq, ack: None, bytes, wire, seen: seen() };
+                assert!(works.keep(number, &segment, next, 100));
+            }
+            let mut got = Vec::new();
+            while let Some(stored) = works.take_early(number, |_| true) {
+                got.push((stored.seq.wrapping_sub(next), stored.bytes));
+            }
+            let expected: Vec<_> = expected.iter().map(|(at, it)| (*at, it.to_vec())).collect();
+            assert_eq!(got, expected, "{segments:?}");
+            assert!(works.drop_empty(number));
+            assert_eq!(works.bytes, 0, "{segments:?}");
+        }
+    }
+}

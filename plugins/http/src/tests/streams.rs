@@ -1,0 +1,441 @@
+//! Streams: what several segments hold, and which response belongs to which request.
+
+use ringmill_sdk::testing::{Frame, Ran, Row, Trial, decoded, frame_time, rows};
+
+mod generated;
+
+use super::{CLIENT, SERVER};
+use crate::Http;
+
+/// One segment of a connection; `true` from the client.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub from_client: bool,
+    pub seq: u32,
+    pub ack: u32,
+    pub bytes: Vec<u8>,
+    pub flags: &'static str,
+    /// Bytes of the payload that the capture cut off.
+    pub cut: usize,
+}
+
+pub(super) fn step(from_client: bool, seq: u32, ack: u32, bytes: impl AsRef<[u8]>) -> Step {
+    Step { from_client, seq, ack, bytes: bytes.as_ref().to_vec(), flags: "", cut: 0 }
+}
+
+impl Step {
+    pub(super) fn flags(self, flags: &'static str) -> Self {
+        Self { flags, ..self }
+    }
+
+    pub(super) fn cut(self, cut: usize) -> Self {
+        Self { cut, ..self }
+    }
+
+    fn frame(&self) -> Vec<u8> {
+        let (from, to) = if self.from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        let frame = Frame::tcp(from, to).seq(self.seq).ack(self.ack).payload(&self.bytes);
+        let frame = frame.header(|tcp| {
+            tcp.syn = self.flags.contains('S');
+            tcp.fin = self.flags.contains('F');
+            tcp.rst = self.flags.contains('R');
+            tcp.ack = !(tcp.syn && self.ack == 0);
+        });
+        let mut frame = frame.build();
+        frame.truncate(frame.len() - self.cut);
+        frame
+    }
+}
+
+/// Runs the stage over segments, one millisecond after the other; then all is flushed.
+pub(super) fn ran(options: &str, steps: &[Step]) -> Ran {
+    let frames: Vec<_> = steps.iter().map(Step::frame).collect();
+    let mut trial = Trial::<Http>::new(options).unwrap();
+    for (at, frame) in frames.iter().enumerate() {
+        trial.packets([decoded(frame, frame_time(at))]).unwrap();
+    }
+    trial.finish().unwrap();
+    trial.ran()
+}
+
+/// A row in short: what it is, its exchange, what it is paired with, `ttfb` in milliseconds,
+/// flags.
+pub(super) fn short(row: &Row) -> String {
+    let get = |name: &str| row.get(name).map_or("-", String::as_str);
+    let exchange = row.get("exchange").map_or(String::new(), |n| format!("{n}: "));
+    let flags = row.get("flags").map_or(String::new(), |flags| format!(" [{flags}]"));
+    match row.get("status_code") {
+        Some(status) => {
+            let asked = match row.get("request_method") {
+                Some(method) => {
+                    let ttfb = row.get("ttfb").map_or("?".to_owned(), |ns| {
+                        (ns.parse::<i64>().unwrap() / 1_000_000).to_string()
+                    });
+                    let (host, uri) = (get("request_host"), get("request_uri"));
+                    format!(" to {method} {host} {uri} after {ttfb}")
+                }
+                None => String::new(),
+            };
+            format!("{exchange}{status}{asked}{flags}")
+        }
+        None => format!("{exchange}{} {} {}{flags}", get("method"), get("host"), get("uri")),
+    }
+}
+
+/// Requests, then responses, each in the order in which they came out.
+fn told(steps: &[Step]) -> Vec<String> {
+    rows(&ran("", steps).records).iter().map(short).collect()
+}
+
+const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+
+/// A connection that is known from its beginning, and these segments.
+fn opened(rest: &[Step]) -> Vec<Step> {
+    let mut steps = vec![step(true, 99, 0, "").flags("S"), step(false, 499, 100, "").flags("S")];
+    steps.extend_from_slice(rest);
+    steps
+}
+
+fn at(base: u32, offset: usize) -> u32 {
+    base.wrapping_add(u32::try_from(offset).unwrap())
+}
+
+#[test]
+fn a_head_split_anywhere_comes_out_whole() {
+    let answer = [OK, b"hello"].concat();
+    for opens in [true, false] {
+        for cut in 1..GET.len() {
+            // Without a SYN it takes a method and a space to know a head.
+            if !opens && cut < 4 {
+                continue;
+            }
+            let mut steps = vec![
+                step(true, 100, 500, &GET[..cut]),
+                step(true, at(100, cut), 500, &GET[cut..]),
+                step(false, 500, at(100, GET.len()), &answer),
+            ];
+            if opens {
+                steps = opened(&steps);
+            }
+            assert_eq!(
+                told(&steps),
+                ["1: GET h /a", "1: 200 to GET h /a after 1"],
+                "cut at {cut}, opens: {opens}"
+            );
+        }
+    }
+}
+
+/// What each run of segments becomes.
+fn check(cases: &[(&str, Vec<Step>, &[&str])]) {
+    for (what, steps, expected) in cases {
+        assert_eq!(told(steps), *expected, "{what}");
+    }
+}
+
+#[test]
+fn bodies_are_skipped() {
+    let post = b"POST /p HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
+    let ask = |request: &str| step(true, 100, 500, format!("{request} HTTP/1.1\r\n\r\n"));
+    let twice = |first: &str, second: &str| {
+        vec![
+            step(true, 100, 500, "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"),
+            step(false, 500, 138, [first, second].concat()),
+        ]
+    };
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let both: &[&str] =
+        &["1: GET - /1", "2: GET - /2", "1: 200 to GET - /1 after 1", "2: 200 to GET - /2 after 1"];
+    check(&[
+        (
+            "behind a body in the same segment",
+            opened(&[step(true, 100, 500, [post, &b"xyz"[..], GET].concat())]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        (
+            "a body that looks like a head",
+            opened(&[
+                step(true, 100, 500, "POST /p HTTP/1.1\r\nContent-Length: 28\r\n\r\n"),
+                step(true, 142, 500, GET),
+                step(true, 170, 500, GET),
+            ]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        (
+            "a body of which segments are lost and out of order",
+            opened(&[
+                step(true, 100, 500, "POST /p HTTP/1.1\r\nContent-Length: 3000\r\n\r\n"),
+                step(true, 2144, 500, [b'x'; 500]),
+                step(true, 1144, 500, [b'x'; 500]),
+                step(true, 3144, 500, GET),
+            ]),
+            &["1: POST - /p", "2: GET h /a"],
+        ),
+        ("a length", twice("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", ok), both),
+        (
+            "chunks",
+            twice("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", ok),
+            both,
+        ),
+        (
+            "an interim response",
+            vec![
+                ask("GET /1"),
+                step(false, 500, 119, format!("HTTP/1.1 103 Early Hints\r\n\r\n{ok}")),
+            ],
+            &["1: GET - /1", "1: 103 to GET - /1 after 1", "1: 200 to GET - /1 after 1"],
+        ),
+        (
+            "a response to HEAD",
+            vec![
+                step(true, 100, 500, "HEAD /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"),
+                step(false, 500, 139, format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{ok}")),
+            ],
+            &[
+                "1: HEAD - /1",
+                "2: GET - /2",
+                "1: 200 to HEAD - /1 after 1",
+                "2: 200 to GET - /2 after 1",
+            ],
+        ),
+        (
+            "responses without a body",
+            twice("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", ok),
+            &[
+                "1: GET - /1",
+                "2: GET - /2",
+                "1: 304 to GET - /1 after 1",
+                "2: 200 to GET - /2 after 1",
+            ],
+        ),
+        (
+            "until the connection ends",
+            twice("HTTP/1.0 200 OK\r\n\r\n", ok),
+            &["1: GET - /1", "2: GET - /2", "1: 200 to GET - /1 after 1"],
+        ),
+        (
+            "another protocol",
+            vec![
+                ask("GET /1"),
+                step(false, 500, 119, "HTTP/1.1 101 Switching Protocols\r\n\r\n\x01"),
+                step(true, 119, 550, GET),
+            ],
+            &["1: GET - /1", "1: 101 to GET - /1 after 1"],
+        ),
+        (
+            "a tunnel, with HTTP in it",
+            vec![
+                ask("CONNECT h:80"),
+                step(false, 500, 125, "HTTP/1.1 200 OK\r\n\r\n"),
+                step(true, 125, 519, GET),
+                step(false, 519, 153, OK),
+            ],
+            &[
+                "1: CONNECT - h:80",
+                "2: GET h /a",
+                "1: 200 to CONNECT - h:80 after 1",
+                "2: 200 to GET h /a after 1",
+            ],
+        ),
+        (
+            "a tunnel that is refused",
+            vec![
+                ask("CONNECT h:80"),
+                step(false, 500, 125, "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"),
+                step(true, 125, 540, GET),
+            ],
+            &["1: CONNECT - h:80", "2: GET h /a", "1: 407 to CONNECT - h:80 after 1"],
+        ),
+        (
+            "empty lines before a head",
+            vec![step(true, 100, 500, [b"GET /1 HTTP/1.1\n\n\r\n\r\n", GET].concat())],
+            &["1: GET - /1", "2: GET h /a"],
+        ),
+    ]);
+}
+
+#[test]
+fn segments_out_of_order_repeated_and_overlapping() {
+    let whole: &[&str] = &["1: GET h /a"];
+    let (a, b, c) = (&GET[..8], &GET[8..20], &GET[20..]);
+    check(&[
+        (
+            "backwards",
+            opened(&[step(true, 120, 500, c), step(true, 108, 500, b), step(true, 100, 500, a)]),
+            whole,
+        ),
+        (
+            "each twice",
+            opened(&[
+                step(true, 100, 500, a),
+                step(true, 100, 500, a),
+                step(true, 120, 500, c),
+                step(true, 120, 500, c),
+                step(true, 108, 500, b),
+                step(true, 108, 500, b),
+            ]),
+            whole,
+        ),
+        (
+            "a head that is repeated",
+            vec![step(true, 100, 500, GET), step(true, 100, 500, GET), step(true, 128, 500, GET)],
+            &["1: GET h /a", "2: GET h /a"],
+        ),
+        (
+            "the first copy counts, before and behind a gap",
+            opened(&[
+                step(true, 100, 500, "GET /abcdef"),
+                step(true, 115, 500, "456 HTTP/1.1\r\n\r\n"),
+                step(true, 108, 500, "XXX123XXXXX"),
+            ]),
+            &["1: GET - /abcdef123X456"],
+        ),
+        (
+            "around the end of the sequence numbers",
+            vec![
+                step(true, u32::MAX - 20, 0, "").flags("S"),
+                step(true, u32::MAX - 19, 0, a),
+                step(true, u32::MAX - 11, 0, b),
+                step(true, 0, 0, c),
+                step(true, 8, 0, GET),
+            ],
+            &["1: GET h /a", "2: GET h /a"],
+        ),
+        (
+            "a late SYN",
+            vec![
+                step(true, 100, 500, &GET[..20]),
+                step(true, 99, 0, "").flags("S"),
+                step(true, 120, 500, &GET[20..]),
+            ],
+            whole,
+        ),
+        (
+            "the same ports again",
+            opened(&[
+                step(true, 100, 500, &GET[..20]),
+                step(true, 70_000_000, 0, "").flags("S"),
+                step(true, 70_000_001, 500, GET),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "1: GET h /a"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_lost_is_said() {
+    check(&[
+        (
+            "the middle of a head",
+            opened(&[
+                step(true, 100, 500, &GET[..18]),
+                step(true, 124, 500, &GET[24..]),
+                step(true, 128, 500, GET),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "2: GET h /a"],
+        ),
+        (
+            "a chunk's size",
+            opened(&[
+                step(true, 100, 500, "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                step(true, 170, 500, "some of it"),
+                step(true, 190, 500, GET),
+            ]),
+            &["1: POST - /1", "2: GET h /a"],
+        ),
+        (
+            "its end",
+            opened(&[step(true, 100, 500, &GET[..18]), step(true, 118, 500, "").flags("F")]),
+            &["1: GET - /a [truncated,incomplete]"],
+        ),
+        (
+            "its end, reset",
+            opened(&[step(true, 100, 500, &GET[..18]), step(false, 500, 118, "").flags("R")]),
+            &["1: GET - /a [truncated,incomplete]"],
+        ),
+        (
+            "what the capture cut",
+            vec![
+                step(true, 100, 500, GET).cut(12),
+                step(true, 128, 500, GET),
+                step(false, 500, 128, [OK, b"hello"].concat()).cut(3),
+                step(false, 543, 156, OK).cut(2),
+            ],
+            &[
+                "1: GET - /a [truncated]",
+                "2: GET h /a",
+                "1: 200 to GET - /a after 2",
+                "2: 200 to GET h /a after 2 [truncated]",
+            ],
+        ),
+        (
+            "in the middle of a stream",
+            vec![
+                step(true, 100, 500, "the end of something\r\n\r\n"),
+                step(false, 500, 124, "more of it"),
+                step(true, 124, 510, GET),
+                step(false, 510, 152, OK),
+            ],
+            &["1: GET h /a", "1: 200 to GET h /a after 1"],
+        ),
+    ]);
+}
+
+#[test]
+fn responses_find_their_requests() {
+    let get = |name: &str| format!("GET /{name} HTTP/1.1\r\n\r\n");
+    check(&[
+        (
+            "the response before the request",
+            opened(&[step(false, 500, 128, OK), step(true, 100, 500, GET)]),
+            &["1: GET h /a", "1: 200 to GET h /a after ?"],
+        ),
+        (
+            "the same without a beginning",
+            vec![step(false, 500, 128, OK), step(true, 100, 500, GET)],
+            &["1: GET h /a", "1: 200 to GET h /a after ?"],
+        ),
+        (
+            "the first response is lost",
+            opened(&[
+                step(true, 100, 500, get("1")),
+                step(true, 119, 540, get("2")),
+                step(false, 540, 138, OK),
+            ]),
+            &["1: GET - /1", "2: GET - /2", "2: 200 to GET - /2 after 1"],
+        ),
+        (
+            "the first request is lost",
+            opened(&[
+                step(false, 500, 119, [OK, b"hello"].concat()),
+                step(true, 119, 543, get("2")),
+                step(false, 543, 138, OK),
+            ]),
+            &["1: GET - /2", "200 [no_request]", "1: 200 to GET - /2 after 1"],
+        ),
+        (
+            "a response that is sent while the request still comes",
+            opened(&[
+                step(true, 100, 500, &GET[..20]),
+                step(false, 500, 120, "HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"),
+                step(true, 120, 540, "").flags("R"),
+            ]),
+            &["1: GET - /a [truncated,incomplete]", "1: 408 to GET - /a after 1"],
+        ),
+    ]);
+}
+
+#[test]
+fn one_direction_is_enough() {
+    let responses = vec![
+        step(false, 500, 100, [OK, b"hello"].concat()),
+        step(false, 543, 200, &OK[..9]),
+        step(false, 552, 200, [&OK[9..], b"hello", OK].concat()),
+        // To HEAD, which nobody can know: the next one comes where its body would be.
+        step(false, 629, 200, OK),
+        step(false, 667, 200, OK),
+    ];
+    let no = |n: u32| format!("{n}: 200 [no_request]");
+    assert_eq!(told(&responses), (1..=5).map(no).collect::<Vec<_>>());
+}
