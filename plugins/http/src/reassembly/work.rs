@@ -229,6 +229,7 @@ mod tests {
             dst_port: 0,
             flow: 0,
             interface: 0,
+            encapsulation: ringmill_sdk::Encapsulation::default(),
         }
     }
 
