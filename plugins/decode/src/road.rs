@@ -45,7 +45,8 @@ pub(crate) type Next<'f> = Result<(Layer, Span<'f>), DropReason>;
 pub(crate) enum Found<'f> {
     /// TCP or UDP: its layers and its flow hash.
     Transport(Layers, u64),
-    Fragment(Fragment<'f>),
+    /// In a box, so that what is not one need not be moved around in its size.
+    Fragment(Box<Fragment<'f>>),
 }
 
 /// What was passed on the way.

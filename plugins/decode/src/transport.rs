@@ -19,6 +19,7 @@ const UDP: u8 = 17;
 const UDP_HEADER: usize = 8;
 
 /// A TCP segment.
+#[inline]
 pub(crate) fn tcp<'f>(body: Span<'f>, ip: Header) -> Result<Found<'f>, DropReason> {
     let head = TcpHeaderSlice::from_slice(body.captured()).map_err(|error| match error {
         tcp::HeaderSliceError::Len(error) => {
@@ -54,6 +55,7 @@ pub(crate) fn udp<'f>(
     found(UDP, body, UDP_HEADER, ports, ip)
 }
 
+#[inline]
 fn found<'f>(
     protocol: u8,
     body: Span<'f>,
