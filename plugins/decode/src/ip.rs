@@ -195,7 +195,7 @@ fn carried<'f>(
 ) -> Result<Inside<'f>, DropReason> {
     let is_v4 = matches!(header.ends, Ends::V4(..));
     let next: Next<'f> = match protocol {
-        ip_number::TCP => return transport::tcp(body, header).map(Inside::Found),
+        ip_number::TCP => return transport::tcp(body, header, road).map(Inside::Found),
         ip_number::UDP => return transport::udp(body, header, road).map(Inside::Found),
         ip_number::IPV4 => {
             road.enter(if is_v4 { Step::IP4_IN_4 } else { Step::IP4_IN_6 })?;
