@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::segment::Segment;
 use crate::{
     boundary::End,
+    framing::Framing,
     head::{Flags, Kind},
     rows::Seen,
 };
@@ -40,6 +41,7 @@ pub(super) struct Held {
     pub seq: u32,
     pub head: Vec<u8>,
     pub flags: Flags,
+    pub framing: Framing,
 }
 
 /// The head of which the beginning is there.
@@ -198,6 +200,11 @@ impl Works {
         work.early_bytes -= first.bytes.len();
         self.bytes -= first.size();
         work.early.pop_front()
+    }
+
+    /// What the last response that waits says of its body.
+    pub(super) fn framing(&mut self, number: u32) -> Option<Framing> {
+        Some(self.get(number)?.held.back()?.framing)
     }
 
     pub(super) fn hold(&mut self, number: u32, held: Held) {
