@@ -124,7 +124,7 @@ impl Reassembly {
             let other = self.table.dir(id, 1 - d);
             other.state = if body == Body::Tunnel { State::Lost } else { State::Other };
         }
-        if method.is_none() && matches!(body, Body::Bytes(1..) | Body::UntilClose) {
+        if method.is_none() && matches!(body, Body::Bytes(1..) | Body::Chunked | Body::UntilClose) {
             if another {
                 return Body::None;
             }

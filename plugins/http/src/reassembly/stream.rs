@@ -151,6 +151,13 @@ impl Reassembly {
             match dir.state {
                 State::Ready => self.begin(id, d, segment, rest, heads)?,
                 State::Head => self.more(id, d, segment, rest, heads)?,
+                // `H` is no digit: here no chunk begins but the next response.
+                State::ChunkSize if dir.has(Dir::DOUBT) => {
+                    dir.clear(Dir::DOUBT);
+                    if rest[0] == b'H' {
+                        dir.state = State::Ready;
+                    }
+                }
                 _ => match chunked::step(dir, rest) {
                     Step::Took(bytes) => {
                         dir.next = dir.next.wrapping_add(bytes);

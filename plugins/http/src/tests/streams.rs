@@ -358,15 +358,15 @@ fn what_is_lost_is_said() {
             "what the capture cut",
             vec![
                 step(true, 100, 500, GET).cut(12),
-                step(true, 128, 500, GET),
                 step(false, 500, 128, [OK, b"hello"].concat()).cut(3),
+                step(true, 128, 543, GET),
                 step(false, 543, 156, OK).cut(2),
             ],
             &[
                 "1: GET - /a [truncated]",
                 "2: GET h /a",
-                "1: 200 to GET - /a after 2",
-                "2: 200 to GET h /a after 2 [truncated]",
+                "1: 200 to GET - /a after 1",
+                "2: 200 to GET h /a after 1 [truncated]",
             ],
         ),
         (
