@@ -213,7 +213,8 @@ impl Reassembly {
         }
         let Message { seen, seq, bytes, flags, .. } = *message;
         let work = self.table.dir(id, d).work;
-        self.works.hold(work, Held { seen, seq, head: bytes.to_vec(), flags, framing });
+        let head = self.works.copy(bytes);
+        self.works.hold(work, Held { seen, seq, head, flags, framing });
     }
 
     /// A request came: the responses that waited for it.
@@ -245,6 +246,7 @@ impl Reassembly {
                 let body = self.after(id, d, &held.framing, method, false);
                 self.body(id, d, body);
             }
+            self.works.give_back(held.head);
         }
         self.drain(id, d, heads)
     }
@@ -257,6 +259,7 @@ impl Reassembly {
         }
         while let Some(held) = self.works.take_held(work) {
             self.write(id, &held, &held.head, false, heads)?;
+            self.works.give_back(held.head);
         }
         self.drain(id, d, heads)
     }

@@ -299,7 +299,9 @@ impl Reassembly {
             flags: Flags::default(),
             after: rest.get(end.saturating_sub(before as usize)..).unwrap_or_default(),
         };
-        self.message(id, d, &message, heads)
+        self.message(id, d, &message, heads)?;
+        self.works.give_back(partial.bytes);
+        Ok(())
     }
 
     /// A whole head: it becomes a row, and what it says of its body is done.

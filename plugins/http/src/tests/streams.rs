@@ -489,7 +489,8 @@ fn what_is_over_comes_out_before_the_end() {
     let part = "1: GET - /a [truncated,incomplete]";
     let begun = || (0, step(true, 100, 500, &GET[..18]));
     // (what, segments, seconds, rows)
-    let cases: &[(&str, Vec<(i64, Step)>, i64, &[&str])] = &[
+    type Case<'a> = (&'a str, Vec<(i64, Step)>, i64, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         ("a head that stays away, not yet", vec![begun()], 9, &[]),
         ("a head that stays away", vec![begun()], 40, &[part]),
         (
