@@ -132,6 +132,15 @@ impl Works {
         self.all.get_mut(number as usize)
     }
 
+    /// Reads what will be needed, so that it is in the cache by then.
+    #[inline]
+    pub(super) fn touch(&self, number: u32) -> usize {
+        self.all.get(number as usize).map_or(0, |work| {
+            let last = work.partial.bytes.last().copied().unwrap_or(0);
+            usize::from(last) ^ work.early.len() ^ work.held.len()
+        })
+    }
+
     /// Numbers from 0 up to this are in use or free.
     pub(super) fn made(&self) -> u32 {
         u32::try_from(self.all.len()).unwrap_or(u32::MAX)
