@@ -120,7 +120,7 @@ pub(super) struct Works {
 }
 
 /// How many spare buffers there are at most, and of how many bytes.
-const SPARE: usize = 64;
+const SPARE: usize = 1024;
 const SPARE_BYTES: usize = 4096;
 
 impl Works {
