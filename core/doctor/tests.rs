@@ -515,7 +515,8 @@ type Caught = (u32, Vec<u8>);
 /// Samples frames that came at these times, in milliseconds.
 fn sample(frames: &[Caught]) -> Sample {
     let (host, _) = TestHost::new(None);
-    let mut decode = ringmill_decode::Decode::new(ringmill_decode::Options {}, &host).unwrap();
+    let options = ringmill_decode::Options { fragment_mebibytes: 16, fragment_seconds: 30 };
+    let mut decode = ringmill_decode::Decode::new(options, &host).unwrap();
     let mut sampler = Sampler::default();
     for (ms, frame) in frames {
         let mut batch = Batch::default();
