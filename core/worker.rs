@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringmill_sdk::{Batch, Timestamp};
+use ringmill_sdk::{Arena, Batch, Timestamp};
 
 use crate::{
     capture::{Filled, Source},
@@ -38,6 +38,7 @@ impl Worker<'_> {
     pub(crate) fn run(&mut self) -> Result<(), StageFailure> {
         let mut clock = Clock::new();
         let mut spare = Batch::default();
+        let mut arena = Arena::default();
         let mut stopping = false;
         loop {
             if !stopping && self.stop.load(Relaxed) {
@@ -46,7 +47,7 @@ impl Worker<'_> {
                     break;
                 }
             }
-            let mut batch = spare.recycle();
+            let mut batch = spare.recycle().with_arena(&arena);
             let filled = self.source.fill(&mut batch);
             self.tally.received(&batch);
             if let Err(failure) = self.chain.packets(&mut batch, self.outlet) {
@@ -55,6 +56,7 @@ impl Worker<'_> {
             }
             self.tally.verdicts(&batch);
             spare = batch.recycle();
+            arena.clear();
             if clock.second_passed() {
                 self.source.second();
                 self.chain.tick(self.now(), self.outlet)?;

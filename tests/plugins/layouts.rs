@@ -104,15 +104,10 @@ const ROWS: &[Row] = &[
         &[
             (
                 "src/packet.rs",
-                "    packets: RVec<Packet<'a>>,\n",
-                "    packets: RVec<Packet<'a>>,\n    epoch: u64,\n",
+                "    keeper: ROption<Keeper<'a>>,\n",
+                "    keeper: ROption<Keeper<'a>>,\n    epoch: u64,\n",
             ),
-            (
-                "src/packet.rs",
-                "RVec::with_capacity(BATCH) }",
-                "RVec::with_capacity(BATCH), epoch: 0 }",
-            ),
-            ("src/packet.rs", "packets: packets.into() }", "packets: packets.into(), epoch: 0 }"),
+            ("src/packet.rs", "keeper: ROption::RNone }", "keeper: ROption::RNone, epoch: 0 }"),
         ],
         "its binary interface differs (Batch.epoch is in the plugin only); {rebuild}",
     ),

@@ -25,6 +25,7 @@ pub mod abi;
 mod anonymize;
 pub mod columns;
 mod config;
+mod encapsulation;
 mod error;
 mod factory;
 mod host;
@@ -43,8 +44,10 @@ pub use arrow_buffer;
 pub use arrow_schema;
 pub use serde;
 
+pub use abi::{Arena, Keeper};
 pub use anonymize::{AddressMap, Anonymizer};
 pub use config::parse as parse_config;
+pub use encapsulation::{Encapsulation, Step};
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{DynStage, Factory, Role};
 pub use host::{Counter, CounterCell, Host, HostApi, Level};

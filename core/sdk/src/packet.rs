@@ -7,7 +7,12 @@
 
 use abi_stable::{
     StableAbi,
-    std_types::{RSlice, RVec},
+    std_types::{ROption, RSlice, RVec},
+};
+
+use crate::{
+    Encapsulation,
+    abi::{Arena, Keeper},
 };
 
 /// The most packets that one [`Batch`] holds.
@@ -108,7 +113,7 @@ pub struct Packet<'a> {
     class: Class,
     verdict: u8,
     flags: u16,
-    reserved: [u8; 6],
+    encapsulation: Encapsulation,
 }
 
 const _: () = assert!(size_of::<Packet<'_>>() == 64, "a descriptor is one cache line");
@@ -136,7 +141,7 @@ impl<'a> Packet<'a> {
             class: Class::UNKNOWN,
             verdict: 0,
             flags: 0,
-            reserved: [0; 6],
+            encapsulation: Encapsulation::default(),
         }
     }
 
@@ -188,6 +193,19 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn interface(&self) -> u16 {
         self.interface
+    }
+
+    /// Puts another frame in the place of the captured one, such as the datagram that this
+    /// packet completed; [`Keeper::keep`] makes its bytes live long enough. `link` is its
+    /// LINKTYPE number. What was found out about the old frame must be found out again, but for
+    /// the VLAN tag and the encapsulation, which stay.
+    pub fn replace_frame(&mut self, frame: &'a [u8], link: u16) {
+        self.frame = RSlice::from_slice(frame);
+        self.wire_len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        self.link = link;
+        self.set_layers(&Layers::default());
+        self.flow_hash = 0;
+        self.class = Class::UNKNOWN;
     }
 
     /// Records where the layers lie.
@@ -290,6 +308,19 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The way to the IP packet whose layers these are; empty where it lies in the link layer.
+    #[inline]
+    #[must_use]
+    pub fn encapsulation(&self) -> Encapsulation {
+        self.encapsulation
+    }
+
+    /// Records the way to the IP packet.
+    #[inline]
+    pub fn set_encapsulation(&mut self, way: Encapsulation) {
+        self.encapsulation = way;
+    }
+
     /// What the payload is.
     #[inline]
     #[must_use]
@@ -354,15 +385,32 @@ pub fn unmap_v4(address: &[u8; 16]) -> Option<[u8; 4]> {
 #[derive(StableAbi, Debug)]
 pub struct Batch<'a> {
     packets: RVec<Packet<'a>>,
+    keeper: ROption<Keeper<'a>>,
 }
 
 impl Default for Batch<'_> {
     fn default() -> Self {
-        Self { packets: RVec::with_capacity(BATCH) }
+        Self { packets: RVec::with_capacity(BATCH), keeper: ROption::RNone }
     }
 }
 
 impl<'a> Batch<'a> {
+    /// The same, with a place for frames that stages make: for the engine and for tests.
+    #[inline]
+    #[must_use]
+    pub fn with_arena(mut self, arena: &'a Arena) -> Self {
+        self.keeper = ROption::RSome(Keeper::of(arena));
+        self
+    }
+
+    /// Where a stage has the bytes of a frame kept that it made itself; `None` in a batch that
+    /// cannot keep any, which the engine never hands out.
+    #[inline]
+    #[must_use]
+    pub fn keeper(&self) -> Option<Keeper<'a>> {
+        self.keeper.into_option()
+    }
+
     /// The packets that no stage has dropped.
     #[inline]
     pub fn live(&mut self) -> impl Iterator<Item = &mut Packet<'a>> {
@@ -398,6 +446,6 @@ impl<'a> Batch<'a> {
         // no unsafe; `tests/allocation.rs` holds the standard library to it.
         let packets: Vec<Packet<'b>> =
             packets.into_iter().map(|_| unreachable!("the batch was cleared")).collect();
-        Batch { packets: packets.into() }
+        Batch { packets: packets.into(), keeper: ROption::RNone }
     }
 }

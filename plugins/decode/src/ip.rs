@@ -1,69 +1,82 @@
 //! IP and what it carries, in every case that there is: with etherparse's header slices.
 
 use etherparse::{
-    IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, TcpHeaderSlice,
-    UdpHeaderSlice,
-    err::{ip_auth, ipv4, ipv6, ipv6_exts, tcp},
+    IpAuthHeaderSlice, IpNumber, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice,
+    Ipv6RawExtHeaderSlice,
+    err::{ip_auth, ipv4, ipv6},
     ip_number,
 };
-use ringmill_sdk::Layers;
+use ringmill_sdk::{Step, map_v4};
 
 use crate::{
     drop_reason::DropReason,
-    flow,
-    link::{Link, Net},
+    fragments::{Fragment, Head, Key},
+    road::{Found, Layer, Next, Road},
+    span::{Span, be16},
+    transport,
 };
 
-type Ports = (u16, u16);
+/// The IP version that the layer outside promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Net {
+    V4,
+    V6,
+    /// The packet itself says.
+    Any,
+}
 
-/// The layers and the flow hash of a frame that had `wire_len` bytes before the capture cut
-/// it.
-pub(crate) fn find(frame: &[u8], wire_len: u32, link: &Link) -> Result<(Layers, u64), DropReason> {
-    let ip = frame.get(usize::from(link.l3)..).ok_or(DropReason::ShortFrame)?;
-    let cut = (wire_len as usize).saturating_sub(frame.len());
-    match (link.net, ip.first().ok_or(DropReason::ShortIp)? >> 4) {
-        (Net::V4 | Net::Any, 4) => v4(ip, cut, link),
-        (Net::V6 | Net::Any, 6) => v6(ip, cut, link),
+/// What is inside of an IP packet.
+#[derive(Debug)]
+pub(crate) enum Inside<'f> {
+    Layer(Layer, Span<'f>),
+    Found(Found<'f>),
+}
+
+/// The IP header that is being looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    /// Where it starts in the frame.
+    pub(crate) start: usize,
+    pub(crate) ends: Ends,
+}
+
+/// Source and destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    V4([u8; 4], [u8; 4]),
+    V6([u8; 16], [u8; 16]),
+}
+
+/// Goes to what the packet carries.
+#[inline]
+pub(crate) fn enter<'f>(
+    span: Span<'f>,
+    net: Net,
+    road: &mut Road,
+) -> Result<Inside<'f>, DropReason> {
+    match (net, span.captured().first().ok_or(DropReason::ShortIp)? >> 4) {
+        (Net::V4 | Net::Any, 4) => v4(span, road),
+        (Net::V6 | Net::Any, 6) => v6(span, road),
         _ => Err(DropReason::BadIpVersion),
     }
 }
 
-/// What an IP packet carries.
-struct Body<'a> {
-    protocol: IpNumber,
-    /// Where it starts, from the start of the IP header.
-    start: usize,
-    captured: &'a [u8],
-    /// Its length on the wire as far as the headers tell; at least that of `captured`.
-    len: usize,
-}
-
-impl<'a> Body<'a> {
-    /// Cuts the body off a packet. `total` is its length as the header says, 0 for the rest
-    /// of the frame; `cut` is how many bytes of the frame were not captured.
-    fn new(ip: &'a [u8], header: usize, total: usize, cut: usize, protocol: IpNumber) -> Self {
-        let total = if total == 0 { ip.len() + cut } else { total };
-        // Callers have checked that the header fits in both; if not, there is no body.
-        let captured = ip.get(header..total.min(ip.len())).unwrap_or_default();
-        Self { protocol, start: header, captured, len: total.saturating_sub(header) }
-    }
-
-    /// Steps over `extensions` bytes, after which comes `protocol`.
-    fn skip(&mut self, extensions: usize, protocol: IpNumber) {
-        self.protocol = protocol;
-        self.start += extensions;
-        self.captured = self.captured.get(extensions..).unwrap_or_default();
-        self.len = self.len.saturating_sub(extensions);
-    }
-
-    /// `short` when the capture is to blame that `needed` bytes are not there, else `bad`.
-    fn blame(&self, needed: usize, short: DropReason, bad: DropReason) -> DropReason {
-        if needed > self.len { bad } else { short }
-    }
+/// The length of the IP packet that the bytes look like, where nothing else says that they are
+/// one.
+pub(crate) fn plausible(span: Span<'_>) -> Option<(Net, usize)> {
+    let bytes = span.captured();
+    let (net, header, total) = match bytes.first()? {
+        first @ 0x45..=0x4f => (Net::V4, usize::from(first & 15) * 4, usize::from(be16(bytes, 2)?)),
+        0x60..=0x6f => (Net::V6, 40, 40 + usize::from(be16(bytes, 4)?)),
+        _ => return None,
+    };
+    (header..=span.len()).contains(&total).then_some((net, total))
 }
 
 /// RFC 791.
-fn v4(ip: &[u8], cut: usize, link: &Link) -> Result<(Layers, u64), DropReason> {
+#[inline]
+fn v4<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
+    let ip = span.captured();
     let head = Ipv4HeaderSlice::from_slice(ip).map_err(|error| match error {
         ipv4::HeaderSliceError::Len(_) => DropReason::ShortIp,
         ipv4::HeaderSliceError::Content(_) => DropReason::BadIpLength,
@@ -72,108 +85,149 @@ fn v4(ip: &[u8], cut: usize, link: &Link) -> Result<(Layers, u64), DropReason> {
     if total != 0 && total < header {
         return Err(DropReason::BadIpLength);
     }
+    let total = if total == 0 { span.len() } else { total };
+    let mut body = span.claim(total).skip(header);
+    let mut protocol = head.protocol();
     if head.is_fragmenting_payload() {
-        return Err(DropReason::IpFragment);
+        let key = Key {
+            ends: (map_v4(head.source()), map_v4(head.destination())),
+            number: u32::from(head.identification()),
+            // RFC 791: the protocol is part of a datagram's name.
+            protocol: protocol.0,
+            scope: road.scope,
+            vlan: road.vlan & 0x0fff,
+        };
+        return Ok(Inside::Found(Found::Fragment(Box::new(Fragment {
+            key,
+            head: Head::V4(head.slice()),
+            offset: usize::from(head.fragments_offset().value()) * 8,
+            more: head.more_fragments(),
+            body,
+        }))));
     }
-    let mut body = Body::new(ip, header, total, cut, head.protocol());
-    if body.protocol == ip_number::AUTH {
-        let auth = etherparse::IpAuthHeaderSlice::from_slice(body.captured).map_err(|error| {
-            bad_extension(
-                &body,
-                match error {
-                    ip_auth::HeaderSliceError::Len(error) => Some(error.required_len),
-                    ip_auth::HeaderSliceError::Content(_) => None,
-                },
-            )
-        })?;
-        body.skip(auth.slice().len(), auth.next_header());
+    while protocol == ip_number::AUTH {
+        (protocol, body) = authentication(body, road)?;
     }
-    let (layers, ports) = transport(&body, link, 4)?;
-    Ok((layers, flow::v4(head.source(), head.destination(), ports, body.protocol.0)))
+    let ends = Ends::V4(head.source(), head.destination());
+    carried(protocol, body, Header { start: span.start(), ends }, road)
 }
 
 /// RFC 8200; a payload length of 0 is that of offloads and jumbograms (RFC 2675).
-fn v6(ip: &[u8], cut: usize, link: &Link) -> Result<(Layers, u64), DropReason> {
+fn v6<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
+    let ip = span.captured();
     let head = Ipv6HeaderSlice::from_slice(ip).map_err(|error| match error {
         ipv6::HeaderSliceError::Len(_) => DropReason::ShortIp,
         ipv6::HeaderSliceError::Content(_) => DropReason::BadIpVersion,
     })?;
     let len = usize::from(head.payload_length());
-    let total = if len == 0 { 0 } else { len + 40 };
-    let mut body = Body::new(ip, 40, total, cut, head.next_header());
-    let (extensions, protocol, rest, error) =
-        Ipv6ExtensionsSlice::from_slice_lax(body.protocol, body.captured);
-    if extensions.is_fragmenting_payload() {
-        return Err(DropReason::IpFragment);
-    }
-    if let Some((error, _)) = error {
-        return Err(bad_extension(
-            &body,
-            match error {
-                ipv6_exts::HeaderSliceError::Len(error) => {
-                    Some(error.layer_start_offset + error.required_len)
+    let total = if len == 0 { span.len() } else { len + 40 };
+    let mut body = span.claim(total).skip(40);
+    let mut protocol = head.next_header();
+    // Where the number of the header stands that comes next.
+    let mut named_at = 6;
+    loop {
+        let here = body.start() - span.start();
+        (protocol, body) = match protocol {
+            ip_number::IPV6_HOP_BY_HOP if named_at == 6 => options(body)?,
+            ip_number::IPV6_HOP_BY_HOP => return Err(DropReason::BadIpExtension),
+            ip_number::IPV6_DEST_OPTIONS | ip_number::IPV6_ROUTE => options(body)?,
+            ip_number::AUTH => authentication(body, road)?,
+            ip_number::IPV6_FRAG => {
+                let fragment = Ipv6FragmentHeaderSlice::from_slice(body.captured())
+                    .map_err(|error| extension(body, error.required_len))?;
+                let rest = body.skip(fragment.slice().len());
+                if fragment.is_fragmenting_payload() {
+                    let key = Key {
+                        ends: (head.source(), head.destination()),
+                        number: fragment.identification(),
+                        protocol: 0,
+                        scope: road.scope,
+                        vlan: road.vlan & 0x0fff,
+                    };
+                    let next = fragment.next_header().0;
+                    return Ok(Inside::Found(Found::Fragment(Box::new(Fragment {
+                        key,
+                        head: Head::V6 { bytes: &ip[..here], named_at, next },
+                        offset: usize::from(fragment.fragment_offset().value()) * 8,
+                        more: fragment.more_fragments(),
+                        body: rest,
+                    }))));
                 }
-                ipv6_exts::HeaderSliceError::Content(_) => None,
-            },
-        ));
+                (fragment.next_header(), rest)
+            }
+            _ => break,
+        };
+        named_at = here;
     }
-    body.skip(body.captured.len() - rest.len(), protocol);
-    let (layers, ports) = transport(&body, link, 6)?;
-    Ok((layers, flow::v6(head.source(), head.destination(), ports, body.protocol.0)))
+    let ends = Ends::V6(head.source(), head.destination());
+    carried(protocol, body, Header { start: span.start(), ends }, road)
 }
 
-fn bad_extension(body: &Body<'_>, needed: Option<usize>) -> DropReason {
-    match needed {
-        Some(needed) => body.blame(needed, DropReason::ShortIp, DropReason::BadIpExtension),
-        None => DropReason::BadIpExtension,
-    }
+/// An extension header with a length of its own.
+fn options(body: Span<'_>) -> Result<(IpNumber, Span<'_>), DropReason> {
+    let header = Ipv6RawExtHeaderSlice::from_slice(body.captured())
+        .map_err(|error| extension(body, error.required_len))?;
+    Ok((header.next_header(), body.skip(header.slice().len())))
 }
 
-fn transport(body: &Body<'_>, link: &Link, ip_version: u8) -> Result<(Layers, Ports), DropReason> {
-    let (head_len, len, ports) = match body.protocol {
-        ip_number::TCP => tcp(body)?,
-        ip_number::UDP => udp(body)?,
-        ip_number::IPV4 | ip_number::IPV6 => return Err(DropReason::IpInIp),
-        ip_number::GRE => return Err(DropReason::Gre),
-        _ => return Err(DropReason::NotTcpOrUdp),
-    };
-    let captured = body.captured.len().min(len);
-    let l4 = usize::from(link.l3) + body.start;
-    let offset = |at: usize| u16::try_from(at).map_err(|_| DropReason::BadIpExtension);
-    let layers = Layers {
-        ip_version,
-        protocol: body.protocol.0,
-        vlan: link.vlan,
-        l3: link.l3,
-        l4: offset(l4)?,
-        payload: offset(l4 + head_len)?,
-        payload_len: u32::try_from(captured - head_len).unwrap_or(u32::MAX),
-        truncated: len > captured,
-    };
-    Ok((layers, ports))
+/// RFC 4302.
+fn authentication<'f>(body: Span<'f>, road: &mut Road) -> Result<(IpNumber, Span<'f>), DropReason> {
+    let header = IpAuthHeaderSlice::from_slice(body.captured()).map_err(|error| match error {
+        ip_auth::HeaderSliceError::Len(error) => extension(body, error.required_len),
+        ip_auth::HeaderSliceError::Content(_) => DropReason::BadIpExtension,
+    })?;
+    road.enter(Step::AH)?;
+    Ok((header.next_header(), body.skip(header.slice().len())))
 }
 
-/// Length of the header, length of header and payload on the wire, ports.
-fn tcp(body: &Body<'_>) -> Result<(usize, usize, Ports), DropReason> {
-    let head = TcpHeaderSlice::from_slice(body.captured).map_err(|error| match error {
-        tcp::HeaderSliceError::Len(error) => {
-            body.blame(error.required_len, DropReason::ShortTransport, DropReason::BadTcpHeader)
+fn extension(body: Span<'_>, needed: usize) -> DropReason {
+    body.blame(needed, DropReason::ShortIp, DropReason::BadIpExtension)
+}
+
+/// What an IP packet carries. An ICMP error quotes a packet that is not traffic, so ICMP is
+/// never looked into.
+#[inline]
+fn carried<'f>(
+    protocol: IpNumber,
+    body: Span<'f>,
+    header: Header,
+    road: &mut Road,
+) -> Result<Inside<'f>, DropReason> {
+    let is_v4 = matches!(header.ends, Ends::V4(..));
+    let next: Next<'f> = match protocol {
+        ip_number::TCP => return transport::tcp(body, header, road).map(Inside::Found),
+        ip_number::UDP => return transport::udp(body, header, road).map(Inside::Found),
+        ip_number::IPV4 => {
+            road.enter(if is_v4 { Step::IP4_IN_4 } else { Step::IP4_IN_6 })?;
+            Ok((Layer::Ip(Net::V4), body))
         }
-        tcp::HeaderSliceError::Content(_) => DropReason::BadTcpHeader,
-    })?;
-    Ok((head.slice().len(), body.len, (head.source_port(), head.destination_port())))
+        ip_number::IPV6 => {
+            road.enter(if is_v4 { Step::IP6_IN_4 } else { Step::IP6_IN_6 })?;
+            Ok((Layer::Ip(Net::V6), body))
+        }
+        ip_number::GRE => Ok((Layer::Gre, body)),
+        L2TP => Ok((Layer::L2tp3, body)),
+        // RFC 4023.
+        ip_number::MPLS_IN_IP => Ok((Layer::Mpls, body)),
+        ip_number::ETHER_IP => ether_ip(body, road),
+        // RFC 8986, section 4.9.
+        ETHERNET => {
+            road.enter(Step::ETHERIP)?;
+            Ok((Layer::Ethernet, body))
+        }
+        _ => Err(DropReason::NotTcpOrUdp),
+    };
+    next.map(|(layer, span)| Inside::Layer(layer, span))
 }
 
-/// As [`tcp`].
-fn udp(body: &Body<'_>) -> Result<(usize, usize, Ports), DropReason> {
-    let head = UdpHeaderSlice::from_slice(body.captured).map_err(|error| {
-        body.blame(error.required_len, DropReason::ShortTransport, DropReason::BadUdpLength)
-    })?;
-    let len = match usize::from(head.length()) {
-        // RFC 2675, section 4: the UDP length of a jumbogram.
-        0 => body.len,
-        len if len < 8 || len > body.len => return Err(DropReason::BadUdpLength),
-        len => len,
-    };
-    Ok((8, len, (head.source_port(), head.destination_port())))
+const ETHERNET: IpNumber = IpNumber(143);
+const L2TP: IpNumber = IpNumber(115);
+
+/// RFC 3378: a version, and bits that are zero.
+fn ether_ip<'f>(body: Span<'f>, road: &mut Road) -> Next<'f> {
+    if body.head::<2>()?[0] >> 4 != 3 {
+        return Err(DropReason::BadEncapsulation);
+    }
+    road.enter(Step::ETHERIP)?;
+    Ok((Layer::Ethernet, body.skip(2)))
 }

@@ -158,5 +158,6 @@ fn seen(packet: &Packet<'_>, flows: &Flows) -> Seen {
         dst_port,
         flow: flows.number((&src, src_port), (&dst, dst_port), packet.protocol()),
         interface: packet.interface(),
+        encapsulation: packet.encapsulation(),
     }
 }

@@ -3,10 +3,10 @@
 //! A value goes from the packet straight into its column. Only the fields without a column
 //! wait until the head is read, because those of one name become one entry.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use ringmill_sdk::{
-    Result, Timestamp,
+    Encapsulation, Result, Timestamp,
     arrow_array::{
         ArrayRef, RecordBatch,
         types::{UInt8Type, UInt16Type, UInt64Type},
@@ -37,6 +37,7 @@ pub(crate) struct Seen {
     pub flow: u64,
     /// Number of the capture interface.
     pub interface: u16,
+    pub encapsulation: Encapsulation,
 }
 
 /// The rows of one record type that were not emitted yet.
@@ -53,6 +54,7 @@ pub(crate) struct Rows {
     dst_port: Number<UInt16Type>,
     flow: Number<UInt64Type>,
     interface: Number<UInt16Type>,
+    encapsulation: Text,
     method: Text,
     uri: Text,
     status_code: Number<UInt16Type>,
@@ -99,6 +101,7 @@ pub(crate) fn schema(kind: Kind) -> SchemaRef {
         number("dst_port", DataType::UInt16, Meaning::Number),
         number("flow", DataType::UInt64, Meaning::Flow),
         number("interface", DataType::UInt16, Meaning::Number),
+        schema::text("encapsulation", Meaning::Text),
     ];
     let version = schema::text("version", Meaning::Text);
     let name = match kind {
@@ -139,6 +142,7 @@ impl Rows {
             dst_port: Number::default(),
             flow: Number::default(),
             interface: Number::default(),
+            encapsulation: Text::default(),
             method: Text::default(),
             uri: Text::default(),
             status_code: Number::default(),
@@ -178,6 +182,12 @@ impl Rows {
         self.dst_port.put(row, seen.dst_port);
         self.flow.put(row, seen.flow);
         self.interface.put(row, seen.interface);
+        if !seen.encapsulation.is_empty() {
+            self.scratch.clear();
+            // A String takes whatever is written.
+            let _ = write!(self.scratch, "{}", seen.encapsulation);
+            self.encapsulation.put(row, &self.scratch);
+        }
 
         let waiting = std::mem::take(&mut self.waiting).for_another();
         let kind = self.kind;
@@ -223,6 +233,7 @@ impl Rows {
         columns.push(self.dst_port.finish(rows));
         columns.push(self.flow.finish(rows));
         columns.push(self.interface.finish(rows));
+        columns.push(self.encapsulation.finish(rows));
         let own = match self.kind {
             Kind::Request => {
                 columns.push(self.method.finish(rows));

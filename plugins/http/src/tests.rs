@@ -3,8 +3,9 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use ringmill_sdk::{
+    Encapsulation, Step,
     prelude::*,
-    testing::{Frame, Row, Trial, check_rules, decoded, frame_time, rows, run, tcp},
+    testing::{Frame, Row, START, Trial, check_rules, decoded, frame_time, rows, run, tcp},
 };
 
 use crate::Http;
@@ -16,8 +17,17 @@ const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "198.51.100.2:80";
 
 /// Columns that say where and when, which is the same for every head here.
-const SEEN: [&str; 8] =
-    ["time", "ip_version", "src_ip", "dst_ip", "src_port", "dst_port", "flow", "interface"];
+const SEEN: [&str; 9] = [
+    "time",
+    "ip_version",
+    "src_ip",
+    "dst_ip",
+    "src_port",
+    "dst_port",
+    "flow",
+    "interface",
+    "encapsulation",
+];
 
 /// The one row that a segment gives, as `column: value` lines in the order of the names.
 fn row(payload: impl AsRef<[u8]>) -> String {
@@ -358,14 +368,30 @@ fn the_columns_in_their_order() {
     };
     assert_eq!(
         names(0),
-        "time ip_version src_ip dst_ip src_port dst_port flow interface method host uri version user_agent \
-         referer pragma connection content_type cache_control extras flags"
+        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation \
+         method host uri version user_agent referer pragma connection content_type cache_control extras flags"
     );
     assert_eq!(
         names(1),
-        "time ip_version src_ip dst_ip src_port dst_port flow interface status_code reason version server \
-         content_encoding pragma connection content_type cache_control extras flags"
+        "time ip_version src_ip dst_ip src_port dst_port flow interface encapsulation \
+         status_code reason version server content_encoding pragma connection content_type cache_control extras flags"
     );
+}
+
+#[test]
+fn the_way_to_the_packet() {
+    let mut trial = Trial::<Http>::new("").unwrap();
+    let frame = tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n");
+    let mut inside = decoded(&frame, START);
+    let mut way = Encapsulation::default();
+    way.push(Step::GRE);
+    way.push(Step::ETHERNET);
+    inside.set_encapsulation(way);
+    trial.packets([inside, decoded(&frame, START)]).unwrap();
+    trial.finish().unwrap();
+    let rows = rows(&trial.ran().records);
+    let of = |row: usize| rows[row].get("encapsulation").map(String::as_str);
+    assert_eq!((of(0), of(1)), (Some("gre/ethernet"), None));
 }
 
 #[test]

@@ -16,6 +16,7 @@
 #![allow(missing_docs, reason = "the derive makes items without docs; ours have them")]
 #![allow(non_camel_case_types, reason = "abi_stable names prefix references `Name_Ref`")]
 
+mod arena;
 mod arrow;
 mod export;
 mod host;
@@ -33,6 +34,7 @@ use std::ffi::c_void;
 use crate::{Batch, Error, ErrorKind, Reason, host::Counter, host::Level};
 
 pub use abi_stable::library::{LibHeader, RootModuleResult as RootResult};
+pub use arena::{Arena, Keeper};
 pub use arrow::{CArray, CSchema};
 pub use export::{address_map, construct, entry, library_header, root};
 pub use remote::{Loaded, Remote};

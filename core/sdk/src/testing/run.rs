@@ -1,13 +1,17 @@
 //! Runs one stage over frames or records, as the engine would.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use arrow_array::RecordBatch;
 
 use super::{TestHost, decoded};
 use crate::{
-    BATCH, Batch, Class, DynStage, Layers, Level, Output, Packet, Result, Sink, SinkStage, Stage,
-    Timestamp, factory::Guard,
+    Arena, BATCH, Batch, Class, DynStage, Layers, Level, Output, Packet, Result, Sink, SinkStage,
+    Stage, Timestamp, factory::Guard,
 };
 
 /// The time of the first frame: 2026-01-01 00:00:00 UTC.
@@ -36,6 +40,13 @@ pub struct Ran {
     pub classes: Vec<Class>,
     /// For each packet its flow hash after the stage.
     pub flow_hashes: Vec<u64>,
+    /// For each packet its payload after the stage.
+    pub payloads: Vec<Vec<u8>>,
+    /// For each packet source and destination after the stage, as `10.0.0.1:1234` or
+    /// `[2001:db8::1]:80`.
+    pub ends: Vec<[String; 2]>,
+    /// For each packet the way to its IP packet, as `gre/erspan_2/ethernet`.
+    pub encapsulations: Vec<String>,
     /// Every counter that the stage asked for.
     pub counters: BTreeMap<String, u64>,
     /// The log lines.
@@ -73,7 +84,8 @@ impl<S: Stage> Trial<S> {
     /// # Errors
     /// What the stage returned.
     pub fn packets<'a>(&mut self, packets: impl IntoIterator<Item = Packet<'a>>) -> Result {
-        let mut batch = Batch::default();
+        let arena = Arena::default();
+        let mut batch = Batch::default().with_arena(&arena);
         packets.into_iter().for_each(|packet| batch.push(packet));
         assert!(batch.all().len() <= BATCH, "a batch holds at most {BATCH} packets");
         self.stage.packets(&mut batch, &mut Output::new(&mut self.ran.records))?;
@@ -82,6 +94,9 @@ impl<S: Stage> Trial<S> {
             self.ran.layers.push(packet.layers());
             self.ran.classes.push(packet.class());
             self.ran.flow_hashes.push(packet.flow_hash());
+            self.ran.payloads.push(packet.payload().to_vec());
+            self.ran.encapsulations.push(packet.encapsulation().to_string());
+            self.ran.ends.push(ends(packet));
         }
         Ok(())
     }
@@ -124,6 +139,13 @@ impl<S: Stage> Trial<S> {
     pub(super) fn schemas(&mut self) -> Result<Vec<arrow_schema::SchemaRef>> {
         self.stage.schemas()
     }
+}
+
+fn ends(packet: &Packet<'_>) -> [String; 2] {
+    let ((from, to), (from_port, to_port)) = (packet.addresses(), packet.ports());
+    [(from, from_port), (to, to_port)].map(|(address, port)| {
+        SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port).to_string()
+    })
 }
 
 /// Runs a stage over frames whose layers, flow hash and class are set; ticks a second after

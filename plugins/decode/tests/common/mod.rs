@@ -1,5 +1,7 @@
 //! Frames to test on: those of the captures at hand, and mutants of them.
 
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
 use std::{fs, path::Path};
 
 /// A frame as a capture file has it.

@@ -49,6 +49,7 @@ fn rows_of(head: &[u8]) -> f64 {
         dst_port: 80,
         flow: 1,
         interface: 0,
+        encapsulation: ringmill_sdk::Encapsulation::default(),
     };
     let mut rows = Rows::new(Kind::Request);
     let mut last = None;
