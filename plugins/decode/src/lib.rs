@@ -199,6 +199,29 @@ fn decode_any<'a>(
     }
 }
 
+/// The innermost addresses of a frame, IPv4 mapped: those of its TCP segment or UDP datagram, or of
+/// the fragment of one. `None` where none is found. For whoever deals frames to workers: both
+/// directions of a connection have the same two, though only one of them be in a tunnel.
+#[must_use]
+pub fn ends(frame: &[u8], link: u16) -> Option<([u8; 16], [u8; 16])> {
+    let wire = u32::try_from(frame.len()).ok()?;
+    let mut packet = Packet::new(frame, Timestamp(0), wire, link, 0);
+    if common::decode(&mut packet).is_some() {
+        return Some(packet.addresses());
+    }
+    let mut road = Road::default();
+    let (layer, span) = link::enter(Span::of_frame(frame, wire), link, &mut road).ok()?;
+    match walk(layer, span, &mut road).ok()? {
+        Found::Transport => {
+            packet.set_layers(&road.layers);
+            Some(packet.addresses())
+        }
+        Found::Fragment(fragment) => Some(fragment.key.ends),
+    }
+}
+
+pub use tunnel::may_be as may_be_tunnel;
+
 /// What the bench and the differential test compare.
 #[doc(hidden)]
 pub mod paths {

@@ -31,7 +31,8 @@ static FILTER: [u64; 16] = {
 /// Whether one of the ports is a tunnel's. The common case asks this for every datagram, and
 /// one look at the filter answers for nearly all.
 #[inline(always)]
-pub(crate) fn may_be((from, to): Ports) -> bool {
+#[must_use]
+pub fn may_be((from, to): Ports) -> bool {
     let has = |port: u16| FILTER[usize::from(port / 64 % 16)] >> (port % 64) & 1;
     has(from) | has(to) != 0 && is_exactly(from, to)
 }
