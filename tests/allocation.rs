@@ -143,8 +143,8 @@ fn packets_cost_no_allocation_and_memory_stays_flat() {
     println!("            {short_bytes} bytes at most, and {long_bytes}");
     assert!(rows > 100_000, "{rows} rows");
     // Columns are allocated by batch of rows, a new user agent by user agent, and what waits by
-    // connection: here a tenth of the responses wait for requests that were not captured, and none
-    // gives its memory back within the 0.4 s that the capture lasts.
+    // connection: here a tenth of the responses wait a second of the capture's two for requests
+    // that were not captured.
     assert!(calls < rows / 2, "{calls} allocations for {rows} rows");
     // The queue to the sink may be fuller in one run than in another.
     assert!(long_bytes < 2 * short_bytes.max(64 << 20), "{short_bytes} and {long_bytes} bytes");
