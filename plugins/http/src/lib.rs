@@ -5,15 +5,18 @@
 //! does not follow RFC 9112 is taken as far as it is sure, and `flags` says why it may not be
 //! whole. The stage drops no packets.
 //!
-//! Which header fields have a column is in `fields.rs`; all others are entries of `extras`,
-//! named in lower case. Of a field that comes twice the first value is in the column and the
-//! later ones are in `extras`; in `extras` values of one name are joined by `, `.
+//! Which header fields have a column is in `columns.rs` and in the option `columns`; all others
+//! are entries of `extras`, named in lower case. A column holds the value as it was sent; `age`
+//! and `content_length` are numbers, and a value that is none is in `extras`. Of a field that
+//! comes twice the first value is in the column and the later ones are in `extras`; in `extras`
+//! values of one name are joined by `, `.
 //!
 //! Never in clear: credentials (Cookie, Authorization and their kin), fields that carry the
 //! address of a client, fields that name a person; of these only the length comes out. User
 //! names and passwords in URLs do not come out at all.
 
 mod boundary;
+mod columns;
 mod extras;
 mod fields;
 mod flow;
@@ -32,6 +35,7 @@ use std::path::PathBuf;
 
 use ringmill_sdk::{key, prelude::*};
 
+use columns::Columns;
 use flow::Flows;
 use head::Kind;
 use heads::Heads;
@@ -49,6 +53,8 @@ const MOST_FLOWS: usize = 1 << 28;
 options! {
     /// Options of `[[stage]] use = "http"`.
     pub struct Options {
+        /// The header fields that get a column, in the order of the columns; `host` always has one, any other field is in `extras`.
+        columns: Vec<String> = columns::default_names(),
         /// Rows in a record batch; what is there goes out once a second.
         rows: usize = 4096,
         /// File with the key of the flow numbers, 64 hex digits or 32 bytes; without it they differ from run to run.
@@ -70,6 +76,7 @@ options! {
 
 /// The stage `http`.
 pub struct Http {
+    columns: Columns,
     flows: Flows,
     heads: Heads,
     reassembly: Option<Reassembly>,
@@ -105,15 +112,21 @@ impl Stage for Http {
             Some(path) => key::read(path)?,
             None => key::Key::new(host.ephemeral_key("http.flow")),
         };
+        let columns = Columns::new(&options.columns)?;
+        let mut heads = Heads::new(options.rows, host);
+        for kind in [Kind::Request, Kind::Response] {
+            heads.rows(kind).choose(&columns);
+        }
         Ok(Self {
+            columns,
             flows: Flows::new(&key),
-            heads: Heads::new(options.rows, host),
+            heads,
             reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
         })
     }
 
     fn schemas(&self) -> Vec<SchemaRef> {
-        [Kind::Request, Kind::Response].map(schema).into()
+        [Kind::Request, Kind::Response].map(|kind| schema(kind, &self.columns)).into()
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
