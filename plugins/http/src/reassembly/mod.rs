@@ -334,6 +334,8 @@ impl Reassembly {
         if reset {
             for d in [0, 1] {
                 self.give_up_all(id, d, heads)?;
+            }
+            for d in [0, 1] {
                 self.release(id, d, heads)?;
             }
             self.table.flow_mut(id).set(Flow::CLOSED);
@@ -377,6 +379,9 @@ impl Reassembly {
         }
         for d in [0, 1] {
             self.release(id, d, heads)?;
+            // Behind a response that waited there may have been more.
+            self.give_up_all(id, d, heads)?;
+            self.release(id, d, heads)?;
         }
         self.forget(id);
         Ok(())
@@ -387,10 +392,6 @@ impl Reassembly {
         let mut pending = self.table.flow(id).pending;
         while self.pairs.pop(&mut pending) {
             self.count(Count::Unanswered);
-        }
-        for d in [0, 1] {
-            let work = self.table.dir(id, d).work;
-            self.works.drop_empty(work);
         }
         self.table.remove(id);
     }

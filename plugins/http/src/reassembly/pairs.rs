@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub exchange: u32,
     /// The next byte that the client awaited when it sent this.
     pub awaited: Option<u32>,
+    /// Before it others may have been missed.
+    pub unsure: bool,
     pub next: u32,
 }
 
@@ -73,6 +75,10 @@ impl Pairs {
 
     pub(super) fn get(&self, number: u32) -> Option<&Request> {
         self.all.get(number as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Request> {
+        self.all.get_mut(number as usize)
     }
 
     /// Adds a request behind the others of the list that begins with `first`.
