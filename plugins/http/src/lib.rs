@@ -14,13 +14,29 @@
 //! A head that is not whole or does not follow RFC 9112 is taken as far as it is sure, and
 //! `flags` says why:
 //!
-//! | flag | the head |
+//! | flag | what it says of the head |
 //! |---|---|
-//! | `truncated` | has no end; alone: the capture cut it |
-//! | `incomplete` | was not completed before its connection ended, lost a segment, was idle or was given up |
-//! | `oversize` | is longer than `head_bytes` |
-//! | `no_request` | is a response whose request was not seen, or of which nobody can tell which it was |
-//! | `malformed`, `folded`, `too_many_headers`, `not_utf8` | is what the name says |
+//! | `truncated` | Its end is not there; alone: the capture cut it. |
+//! | `malformed` | It does not follow RFC 9112 and was read line by line, as far as it is sure; another flag says why. |
+//! | `bare_lf` | A line ends in LF without CR; it is taken as a line. |
+//! | `bare_cr` | A CR stands inside a line or before another CR; a value ends there. |
+//! | `nul` | A byte 0; a field's value ends there. |
+//! | `control_byte` | A control character other than CR, LF, tab and NUL. |
+//! | `unknown_method` | The method is not in IANA's registry. |
+//! | `bad_target` | The request has no target. |
+//! | `space_in_target` | White space inside the request target, which is taken with it. |
+//! | `bad_version` | The version is missing or not HTTP/1.0 or HTTP/1.1. |
+//! | `bad_status` | The status is not three digits, and null, or not from 100 to 599. |
+//! | `extra_space` | More white space than one space around a word of the first line. |
+//! | `space_before_colon` | White space between a field's name and the colon; the field is taken. |
+//! | `bad_header` | A line without a colon, or whose name is not a token; it is not taken. |
+//! | `folded` | A line begins with white space (obs-fold); it is not taken. |
+//! | `long_line` | A line is longer than 8192 bytes, which common servers refuse. |
+//! | `too_many_headers` | More than 256 fields; the rest is not taken. |
+//! | `not_utf8` | A value held bytes that are not UTF-8 and were replaced by U+FFFD. |
+//! | `incomplete` | It was not completed before its connection ended, lost a segment, was idle or was given up. |
+//! | `oversize` | It is longer than the option `head_bytes`; what lies behind is not taken. |
+//! | `no_request` | A response whose request was not seen, or of which nobody can tell which it was. |
 //!
 //! Counters: `heads.*` by kind and flag; `flows` taken up, and those forgotten early as
 //! `flows.idle`, `flows.evicted` (for another) and `flows.no_buffer`; `segments.repeated`,
@@ -41,6 +57,7 @@ mod boundary;
 mod columns;
 mod extras;
 mod fields;
+mod flags;
 mod flow;
 mod framing;
 mod head;
@@ -58,6 +75,7 @@ use std::path::PathBuf;
 use ringmill_sdk::{key, prelude::*};
 
 use columns::Columns;
+use flags::Counters;
 use flow::Flows;
 use head::Kind;
 use heads::Heads;
@@ -101,6 +119,7 @@ pub struct Http {
     columns: Columns,
     flows: Flows,
     heads: Heads,
+    flagged: Counters,
     reassembly: Option<Reassembly>,
 }
 
@@ -143,6 +162,7 @@ impl Stage for Http {
             columns,
             flows: Flows::new(&key),
             heads,
+            flagged: Counters::new(host),
             reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
         })
     }
@@ -159,6 +179,7 @@ impl Stage for Http {
             }
             None => self.single(batch)?,
         }
+        self.count();
         self.heads.emit_full(out)
     }
 
@@ -167,6 +188,7 @@ impl Stage for Http {
             reassembly.tick(now, &mut self.heads)?;
             reassembly.publish();
         }
+        self.count();
         self.heads.emit(out)
     }
 
@@ -175,11 +197,19 @@ impl Stage for Http {
             reassembly.finish(&mut self.heads)?;
             reassembly.publish();
         }
+        self.count();
         self.heads.emit(out)
     }
 }
 
 impl Http {
+    /// Tells the ledger how many heads had which flag.
+    fn count(&mut self) {
+        for kind in [Kind::Request, Kind::Response] {
+            self.flagged.publish(self.heads.rows(kind).tally());
+        }
+    }
+
     /// Each packet by itself.
     fn single(&mut self, batch: &mut Batch<'_>) -> Result {
         for packet in batch.live() {

@@ -20,6 +20,7 @@ use crate::{
     columns::{COLUMNS, Columns, Spec, Value},
     extras::Extras,
     fields::{self, Column},
+    flags::Tally,
     framing::{Framing, decimal},
     head::{self, Flags, Kind, Start, Take},
     text::Checked,
@@ -103,6 +104,8 @@ pub(crate) struct Rows {
     /// Fields of the head being read that have no column; empty between heads.
     waiting: Extras<'static>,
     scratch: String,
+    /// Heads by flag.
+    tally: Tally,
 }
 
 /// Where no column is.
@@ -204,6 +207,7 @@ impl Rows {
             flags: Text::default(),
             waiting: Extras::default(),
             scratch: String::new(),
+            tally: Tally::default(),
         };
         rows.choose(&Columns::default());
         rows
@@ -228,6 +232,11 @@ impl Rows {
 
     pub(crate) fn len(&self) -> usize {
         self.rows
+    }
+
+    /// Heads by flag that were added since this was emptied.
+    pub(crate) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// Bytes of text in the rows, at most; counted because an Arrow column of text ends at
@@ -277,6 +286,7 @@ impl Rows {
         self.waiting = waiting.for_another();
         self.extras.end_row();
         if !flags.is_empty() {
+            self.tally.add(flags);
             flags.write(&mut self.scratch);
             self.flags.put(row, &self.scratch);
         }
