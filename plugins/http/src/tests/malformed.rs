@@ -159,7 +159,8 @@ fn what_is_refused_has_a_reason() {
     for whole in wholes {
         let kind = if whole.starts_with(b"HTTP/") { Kind::Response } else { Kind::Request };
         let (mut rows, mut text) = (Rows::new(kind), String::new());
-        for at in 4..whole.len() {
+        // Behind that by which it is taken for a head.
+        for at in whole.iter().position(|byte| b" .".contains(byte)).unwrap() + 1..whole.len() {
             for byte in 0..=u8::MAX {
                 let mut head = whole.to_vec();
                 head[at] = byte;
