@@ -44,6 +44,9 @@ impl Request {
 
     fn keep(&mut self, asked: &Asked<'_>) {
         self.text.clear();
+        let parts = [asked.method, asked.host, asked.uri];
+        let length = |part: &Option<&str>| part.map_or(0, |part| part.len().min(LONGEST));
+        self.text.reserve(parts.iter().map(length).sum());
         self.there = (asked.method.is_some(), asked.host.is_some(), asked.uri.is_some());
         let mut put = |part: Option<&str>| {
             let part = part.unwrap_or_default();

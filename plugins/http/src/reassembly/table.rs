@@ -234,6 +234,13 @@ impl Table {
         self.get(id).map_or(0, |flow| flow.key)
     }
 
+    /// The numbers of what waits in a flow, if there is such a flow.
+    #[inline]
+    pub(super) fn works(&self, id: u32) -> impl Iterator<Item = u32> + use<> {
+        let works = self.get(id).map_or([NONE; 2], |flow| flow.dirs.map(|dir| dir.work));
+        works.into_iter().filter(|work| *work != NONE)
+    }
+
     #[inline]
     pub(super) fn find(&self, key: u64) -> Option<u32> {
         let mut id = self.first(key);

@@ -120,7 +120,7 @@ pub(super) struct Works {
 }
 
 /// How many spare buffers there are at most, and of how many bytes.
-const SPARE: usize = 64;
+const SPARE: usize = 1024;
 const SPARE_BYTES: usize = 4096;
 
 impl Works {
@@ -130,6 +130,15 @@ impl Works {
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Work> {
         self.all.get_mut(number as usize)
+    }
+
+    /// Reads what will be needed, so that it is in the cache by then.
+    #[inline]
+    pub(super) fn touch(&self, number: u32) -> usize {
+        self.all.get(number as usize).map_or(0, |work| {
+            let last = work.partial.bytes.last().copied().unwrap_or(0);
+            usize::from(last) ^ work.early.len() ^ work.held.len()
+        })
     }
 
     /// Numbers from 0 up to this are in use or free.
