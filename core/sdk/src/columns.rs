@@ -89,10 +89,7 @@ impl Text {
     /// The column with `rows` rows; the writer starts again.
     pub fn finish(&mut self, rows: usize) -> ArrayRef {
         if arrow_array::builder::ArrayBuilder::is_empty(&self.values) {
-            return match &self.nulls {
-                Some(nulls) if nulls.len() == rows => Arc::clone(nulls),
-                _ => Arc::clone(self.nulls.insert(new_null_array(&DataType::Utf8, rows))),
-            };
+            return share_nulls(&mut self.nulls, &DataType::Utf8, rows);
         }
         self.fill(rows);
         self.bytes = self.values.values_slice().len();
@@ -102,13 +99,25 @@ impl Text {
     }
 }
 
+/// A column of nulls: the last one while the length fits.
+fn share_nulls(last: &mut Option<ArrayRef>, data_type: &DataType, rows: usize) -> ArrayRef {
+    match last {
+        Some(nulls) if nulls.len() == rows => Arc::clone(nulls),
+        _ => Arc::clone(last.insert(new_null_array(data_type, rows))),
+    }
+}
+
 /// A column of numbers.
 #[derive(Debug)]
-pub struct Number<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
+pub struct Number<T: ArrowPrimitiveType> {
+    values: PrimitiveBuilder<T>,
+    /// As in [`Text`].
+    nulls: Option<ArrayRef>,
+}
 
 impl<T: ArrowPrimitiveType> Default for Number<T> {
     fn default() -> Self {
-        Self(PrimitiveBuilder::new())
+        Self { values: PrimitiveBuilder::new(), nulls: None }
     }
 }
 
@@ -117,21 +126,24 @@ impl<T: ArrowPrimitiveType> Number<T> {
     #[inline]
     pub fn put(&mut self, row: usize, value: T::Native) {
         self.fill(row);
-        self.0.append_value(value);
+        self.values.append_value(value);
     }
 
     fn fill(&mut self, row: usize) {
-        let len = arrow_array::builder::ArrayBuilder::len(&self.0);
+        let len = arrow_array::builder::ArrayBuilder::len(&self.values);
         if row > len {
-            self.0.append_nulls(row - len);
+            self.values.append_nulls(row - len);
         }
     }
 
     /// The column with `rows` rows; the writer starts again.
     pub fn finish(&mut self, rows: usize) -> ArrayRef {
+        if arrow_array::builder::ArrayBuilder::is_empty(&self.values) {
+            return share_nulls(&mut self.nulls, &T::DATA_TYPE, rows);
+        }
         self.fill(rows);
-        let column: PrimitiveArray<T> = self.0.finish();
-        self.0 = PrimitiveBuilder::with_capacity(rows);
+        let column: PrimitiveArray<T> = self.values.finish();
+        self.values = PrimitiveBuilder::with_capacity(rows);
         Arc::new(column)
     }
 }

@@ -2,7 +2,12 @@
 
 use ringmill_sdk::columns::TextMap;
 
-use crate::{fields::Field, text::Checked, url::without_userinfo};
+use crate::{
+    columns::Value,
+    fields::Field,
+    text::Checked,
+    url::{links_without_userinfo, without_userinfo},
+};
 
 /// The fields of one head without a column, in their order.
 #[derive(Debug, Default)]
@@ -31,6 +36,7 @@ struct Entry<'a> {
 enum Show {
     Clear,
     Url { cut: bool },
+    Links { cut: bool },
     Length,
 }
 
@@ -47,7 +53,13 @@ impl<'a> Extras<'a> {
         let show = match known {
             Some(Field::Withheld(_)) => Show::Length,
             Some(Field::Url) => Show::Url { cut },
-            Some(Field::Column(_)) | None => Show::Clear,
+            // What is withheld from the column is withheld here too.
+            Some(Field::Column(column)) => match column.value() {
+                Value::Url | Value::Authority => Show::Url { cut },
+                Value::Links => Show::Links { cut },
+                Value::Text | Value::Number => Show::Clear,
+            },
+            None => Show::Clear,
         };
         // Heads are shorter than 4 GiB by far: `head::MAX_HEAD`.
         let at = |at| u32::try_from(at).unwrap_or(u32::MAX);
@@ -149,6 +161,10 @@ fn append(text: &mut String, entry: &Entry<'_>) -> bool {
             let (before, after) = without_userinfo(entry.value, cut);
             append_utf8(text, before) | append_utf8(text, after)
         }
+        Show::Links { cut } => match links_without_userinfo(entry.value, cut) {
+            Some(links) => append_utf8(text, &links),
+            None => append_utf8(text, entry.value),
+        },
         Show::Length => {
             text.push_str("[withheld, ");
             append_number(text, entry.value.len());

@@ -142,7 +142,7 @@ impl<'a> Take<'a> for Framing {
 }
 
 /// 1*DIGIT. A number beyond 64 bits is no length of anything.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

@@ -13,11 +13,15 @@ use std::mem::MaybeUninit;
 
 use httparse::{Error, ParserConfig, Status};
 
-use crate::lenient;
+pub(crate) use crate::flags::Flags;
+use crate::{flags::is_registered, lenient};
 
 /// The most header fields that are taken of one head. Servers stop at 100 (Apache, nginx by
 /// size) or 128 (IIS); more than this is an attack or not a head.
 pub(crate) const MAX_FIELDS: usize = 256;
+
+/// The longest line in bytes that servers commonly take: Apache 8190, nginx 8192.
+pub(crate) const LONGEST_LINE: usize = 8192;
 
 /// The longest head in bytes; what lies behind counts as not captured.
 pub(crate) const MAX_HEAD: usize = 1 << 20;
@@ -56,107 +60,63 @@ pub(crate) trait Take<'a> {
     fn field(&mut self, name: &'a str, value: &'a [u8], cut: bool);
 }
 
-/// What is to be said of a head that was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u16);
-
-impl Flags {
-    /// The end of the head is not there.
-    pub(crate) const TRUNCATED: Self = Self(1);
-    /// Not according to RFC 9112; taken line by line as far as it is sure.
-    pub(crate) const MALFORMED: Self = Self(2);
-    /// A value went on in the next line (obs-fold); only its first line is taken.
-    pub(crate) const FOLDED: Self = Self(4);
-    /// More than [`MAX_FIELDS`] fields; the rest is not taken.
-    pub(crate) const TOO_MANY_FIELDS: Self = Self(8);
-    /// A value held bytes that are not UTF-8 and were replaced by U+FFFD.
-    pub(crate) const NOT_UTF8: Self = Self(16);
-    /// The rest of the head never came: its connection ended, lost a segment, was idle or was
-    /// given up for another. A head that is only truncated was cut by the capture.
-    pub(crate) const INCOMPLETE: Self = Self(32);
-    /// Longer than the option `head_bytes`; what lies behind is not taken.
-    pub(crate) const OVERSIZE: Self = Self(64);
-    /// A response whose request was not seen, or of which nobody can tell which it was.
-    pub(crate) const NO_REQUEST: Self = Self(128);
-
-    const WORDS: [(Self, &'static str); 8] = [
-        (Self::TRUNCATED, "truncated"),
-        (Self::MALFORMED, "malformed"),
-        (Self::FOLDED, "folded"),
-        (Self::TOO_MANY_FIELDS, "too_many_headers"),
-        (Self::NOT_UTF8, "not_utf8"),
-        (Self::INCOMPLETE, "incomplete"),
-        (Self::OVERSIZE, "oversize"),
-        (Self::NO_REQUEST, "no_request"),
-    ];
-
-    pub(crate) fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(crate) fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The words that the `flags` column holds, comma-separated.
-    pub(crate) fn write(self, text: &mut String) {
-        text.clear();
-        for (flag, word) in Self::WORDS {
-            if self.has(flag) {
-                if !text.is_empty() {
-                    text.push(',');
-                }
-                text.push_str(word);
-            }
-        }
-    }
-}
-
 /// Reads the head that `bytes` begin with.
 #[inline]
 pub(crate) fn read<'a>(kind: Kind, bytes: &'a [u8], to: &mut impl Take<'a>) -> Flags {
     let bytes = bytes.get(..MAX_HEAD).unwrap_or(bytes);
-    let refused = match kind {
+    let read = match kind {
         Kind::Request => request(bytes, to),
         Kind::Response => response(bytes, to),
     };
-    match refused {
-        Ok(()) => Flags::default(),
-        Err(why) => lenient::read(kind, bytes, why, to),
-    }
+    read.unwrap_or_else(|why| lenient::read(kind, bytes, why, to))
 }
 
-/// `Err` says why the head has to be read line by line.
+/// What is to be said of the lines of a head that httparse took.
 #[inline]
-fn request<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
+fn lines(head: &[u8], fields: usize) -> Flags {
+    let mut flags = Flags::default();
+    // Each line, the first and the empty one too, ends in LF or CR LF, and no CR is elsewhere.
+    flags.set_if(Flags::BARE_LF, memchr::memchr_iter(b'\r', head).count() != fields + 2);
+    if head.len() > LONGEST_LINE {
+        flags.set_if(Flags::LONG_LINE, lenient::has_long_line(head));
+    }
+    flags
+}
+
+/// What is to be said of the head; `Err` says why it has to be read line by line.
+#[inline]
+fn request<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<Flags, Flags> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let length = complete(request.parse_with_uninit_headers(bytes, &mut fields))?;
+    let head = bytes.get(..length).unwrap_or_default();
+    let method = request.method.unwrap_or_default().as_bytes();
+    let mut flags = lines(head, request.headers.len());
+    flags.set_if(Flags::UNKNOWN_METHOD, !is_registered(method));
     to.start(&Start {
-        head: bytes.get(..length).unwrap_or_default(),
-        method: request.method.unwrap_or_default().as_bytes(),
+        head,
+        method,
         target: request.path.unwrap_or_default().as_bytes(),
         version: version(request.version),
         ..Start::default()
     });
     request.headers.iter().for_each(|field| to.field(field.name, field.value, false));
-    Ok(())
+    Ok(flags)
 }
 
 #[inline]
-fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
+fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<Flags, Flags> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
     let length =
         complete(config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields))?;
     let reason = response.reason.unwrap_or_default().as_bytes();
+    let head = bytes.get(..length).unwrap_or_default();
+    let mut flags = lines(head, response.headers.len());
+    flags.set_if(Flags::BAD_STATUS, response.code.is_none_or(|code| !is_status(code)));
     to.start(&Start {
-        head: bytes.get(..length).unwrap_or_default(),
+        head,
         status: response.code,
         // Httparse gives an empty text where the phrase is not ASCII.
         reason: if reason.is_empty() { lenient::reason(bytes) } else { reason },
@@ -164,7 +124,13 @@ fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<(), Flags> {
         ..Start::default()
     });
     response.headers.iter().for_each(|field| to.field(field.name, field.value, false));
-    Ok(())
+    Ok(flags)
+}
+
+/// RFC 9110, section 15.
+#[inline]
+pub(crate) fn is_status(code: u16) -> bool {
+    (100..=599).contains(&code)
 }
 
 #[inline]

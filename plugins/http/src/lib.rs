@@ -14,30 +14,50 @@
 //! A head that is not whole or does not follow RFC 9112 is taken as far as it is sure, and
 //! `flags` says why:
 //!
-//! | flag | the head |
+//! | flag | what it says of the head |
 //! |---|---|
-//! | `truncated` | has no end; alone: the capture cut it |
-//! | `incomplete` | was not completed before its connection ended, lost a segment, was idle or was given up |
-//! | `oversize` | is longer than `head_bytes` |
-//! | `no_request` | is a response whose request was not seen, or of which nobody can tell which it was |
-//! | `malformed`, `folded`, `too_many_headers`, `not_utf8` | is what the name says |
+//! | `truncated` | Its end is not there; alone: the capture cut it. |
+//! | `malformed` | It does not follow RFC 9112 and was read line by line, as far as it is sure; another flag says why. |
+//! | `bare_lf` | A line ends in LF without CR; it is taken as a line. |
+//! | `bare_cr` | A CR stands inside a line or before another CR; a value ends there. |
+//! | `nul` | A byte 0; a field's value ends there. |
+//! | `control_byte` | A control character other than CR, LF, tab and NUL. |
+//! | `unknown_method` | The method is not in IANA's registry. |
+//! | `bad_target` | The request has no target. |
+//! | `space_in_target` | White space inside the request target, which is taken with it. |
+//! | `bad_version` | The version is missing or not HTTP/1.0 or HTTP/1.1. |
+//! | `bad_status` | The status is not three digits, and null, or not from 100 to 599. |
+//! | `extra_space` | More white space than one space around a word of the first line. |
+//! | `space_before_colon` | White space between a field's name and the colon; the field is taken. |
+//! | `bad_header` | A line without a colon, or whose name is not a token; it is not taken. |
+//! | `folded` | A line begins with white space (obs-fold); it is not taken. |
+//! | `long_line` | A line is longer than 8192 bytes, which common servers refuse. |
+//! | `too_many_headers` | More than 256 fields; the rest is not taken. |
+//! | `not_utf8` | A value held bytes that are not UTF-8 and were replaced by U+FFFD. |
+//! | `incomplete` | It was not completed before its connection ended, lost a segment, was idle or was given up. |
+//! | `oversize` | It is longer than the option `head_bytes`; what lies behind is not taken. |
+//! | `no_request` | A response whose request was not seen, or of which nobody can tell which it was. |
 //!
 //! Counters: `heads.*` by kind and flag; `flows` taken up, and those forgotten early as
 //! `flows.idle`, `flows.evicted` (for another) and `flows.no_buffer`; `segments.repeated`,
 //! `segments.early`, `segments.cut`; `gaps` that were given up; `heads.undecided` (too short to
 //! tell); `responses.no_request`, `requests.unanswered`.
 //!
-//! Which header fields have a column is in `fields.rs`; all others are entries of `extras`,
-//! named in lower case. Of a field that comes twice the first value is in the column and the
-//! later ones are in `extras`; in `extras` values of one name are joined by `, `.
+//! Which header fields have a column is in `columns.rs` and in the option `columns`; all others
+//! are entries of `extras`, named in lower case. A column holds the value as it was sent; `age`
+//! and `content_length` are numbers, and a value that is none is in `extras`. Of a field that
+//! comes twice the first value is in the column and the later ones are in `extras`; in `extras`
+//! values of one name are joined by `, `.
 //!
 //! Never in clear: credentials (Cookie, Authorization and their kin), fields that carry the
 //! address of a client, fields that name a person; of these only the length comes out. User
 //! names and passwords in URLs do not come out at all.
 
 mod boundary;
+mod columns;
 mod extras;
 mod fields;
+mod flags;
 mod flow;
 mod framing;
 mod head;
@@ -54,6 +74,8 @@ use std::path::PathBuf;
 
 use ringmill_sdk::{key, prelude::*};
 
+use columns::Columns;
+use flags::Counters;
 use flow::Flows;
 use head::Kind;
 use heads::Heads;
@@ -71,6 +93,8 @@ const MOST_FLOWS: usize = 1 << 28;
 options! {
     /// Options of `[[stage]] use = "http"`.
     pub struct Options {
+        /// The header fields that get a column, in the order of the columns; `host` always has one, any other field is in `extras`.
+        columns: Vec<String> = columns::default_names(),
         /// Rows in a record batch; what is there goes out once a second.
         rows: usize = 4096,
         /// File with the key of the flow numbers, 64 hex digits or 32 bytes; without it they differ from run to run.
@@ -92,8 +116,10 @@ options! {
 
 /// The stage `http`.
 pub struct Http {
+    columns: Columns,
     flows: Flows,
     heads: Heads,
+    flagged: Counters,
     reassembly: Option<Reassembly>,
 }
 
@@ -127,15 +153,22 @@ impl Stage for Http {
             Some(path) => key::read(path)?,
             None => key::Key::new(host.ephemeral_key("http.flow")),
         };
+        let columns = Columns::new(&options.columns)?;
+        let mut heads = Heads::new(options.rows, host);
+        for kind in [Kind::Request, Kind::Response] {
+            heads.rows(kind).choose(&columns);
+        }
         Ok(Self {
+            columns,
             flows: Flows::new(&key),
-            heads: Heads::new(options.rows, host),
+            heads,
+            flagged: Counters::new(host),
             reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
         })
     }
 
     fn schemas(&self) -> Vec<SchemaRef> {
-        [Kind::Request, Kind::Response].map(schema).into()
+        [Kind::Request, Kind::Response].map(|kind| schema(kind, &self.columns)).into()
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
@@ -146,6 +179,7 @@ impl Stage for Http {
             }
             None => self.single(batch)?,
         }
+        self.count();
         self.heads.emit_full(out)
     }
 
@@ -154,6 +188,7 @@ impl Stage for Http {
             reassembly.tick(now, &mut self.heads)?;
             reassembly.publish();
         }
+        self.count();
         self.heads.emit(out)
     }
 
@@ -162,11 +197,19 @@ impl Stage for Http {
             reassembly.finish(&mut self.heads)?;
             reassembly.publish();
         }
+        self.count();
         self.heads.emit(out)
     }
 }
 
 impl Http {
+    /// Tells the ledger how many heads had which flag.
+    fn count(&mut self) {
+        for kind in [Kind::Request, Kind::Response] {
+            self.flagged.publish(self.heads.rows(kind).tally());
+        }
+    }
+
     /// Each packet by itself.
     fn single(&mut self, batch: &mut Batch<'_>) -> Result {
         for packet in batch.live() {

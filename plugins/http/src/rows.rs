@@ -11,18 +11,20 @@ use ringmill_sdk::{
         ArrayRef, RecordBatch,
         types::{Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
     },
-    arrow_schema::{DataType, Field, SchemaRef},
+    arrow_schema::{DataType, Schema, SchemaRef},
     columns::{Addresses, Number, Text, TextMap, Times},
     schema::{self, Kind as Meaning},
 };
 
 use crate::{
+    columns::{COLUMNS, Columns, Spec, Value},
     extras::Extras,
     fields::{self, Column},
-    framing::Framing,
+    flags::Tally,
+    framing::{Framing, decimal},
     head::{self, Flags, Kind, Start, Take},
     text::Checked,
-    url::{cut_host, without_userinfo},
+    url::{cut_host, links_without_userinfo, without_userinfo},
 };
 
 /// Where and when a head was seen.
@@ -89,7 +91,10 @@ pub(crate) struct Rows {
     status_code: Number<UInt16Type>,
     reason: Text,
     version: Text,
-    fields: [Text; Column::COUNT],
+    /// Host, in requests; then the columns that were chosen, in their order.
+    cells: Vec<Cell>,
+    /// For each [`Column`] the number of its cell, or [`NOWHERE`].
+    places: [u8; Column::COUNT],
     exchange: Number<UInt32Type>,
     /// `request_method`, `request_host`, `request_uri`.
     asked: [Text; 3],
@@ -99,32 +104,39 @@ pub(crate) struct Rows {
     /// Fields of the head being read that have no column; empty between heads.
     waiting: Extras<'static>,
     scratch: String,
+    /// Heads by flag.
+    tally: Tally,
 }
 
-/// The fields that have a column, in its order: those between the version and the ones that
-/// both record types have.
-const REQUEST: &[(Column, &str, Meaning)] = &[
-    (Column::UserAgent, "user_agent", Meaning::Header),
-    (Column::Referer, "referer", Meaning::Url),
-];
-const RESPONSE: &[(Column, &str, Meaning)] = &[
-    (Column::Server, "server", Meaning::Header),
-    (Column::ContentEncoding, "content_encoding", Meaning::Header),
-];
-const BOTH: &[(Column, &str, Meaning)] = &[
-    (Column::Pragma, "pragma", Meaning::Header),
-    (Column::Connection, "connection", Meaning::Header),
-    (Column::ContentType, "content_type", Meaning::Header),
-    (Column::CacheControl, "cache_control", Meaning::Header),
-];
+/// Where no column is.
+const NOWHERE: u8 = u8::MAX;
+
+/// The values of one header field.
+enum Cell {
+    Text(Text),
+    Number(Number<UInt64Type>),
+}
+
+impl Cell {
+    fn new(value: Value) -> Self {
+        match value {
+            Value::Number => Self::Number(Number::default()),
+            _ => Self::Text(Text::default()),
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        match self {
+            Self::Text(text) => text.finish(rows),
+            Self::Number(numbers) => numbers.finish(rows),
+        }
+    }
+}
 
 /// The record type that heads of this kind become.
-pub(crate) fn schema(kind: Kind) -> SchemaRef {
+pub(crate) fn schema(kind: Kind, columns: &Columns) -> SchemaRef {
     let number =
         |name, data_type, meaning| schema::field(name, data_type, meaning).with_nullable(false);
-    let text = |columns: &[(Column, &str, Meaning)]| -> Vec<Field> {
-        columns.iter().map(|(_, name, meaning)| schema::text(name, *meaning)).collect()
-    };
     let mut fields = vec![
         schema::time("time"),
         number("ip_version", DataType::UInt8, Meaning::Number),
@@ -136,25 +148,21 @@ pub(crate) fn schema(kind: Kind) -> SchemaRef {
         number("interface", DataType::UInt16, Meaning::Number),
         schema::text("encapsulation", Meaning::Text),
     ];
-    let version = schema::text("version", Meaning::Text);
     let name = match kind {
         Kind::Request => {
             fields.push(schema::text("method", Meaning::Text));
-            fields.push(schema::text("host", Meaning::Header));
+            fields.push(COLUMNS[Column::Host as usize].field());
             fields.push(schema::text("uri", Meaning::Url));
-            fields.push(version);
-            fields.extend(text(REQUEST));
             "http_request"
         }
         Kind::Response => {
             fields.push(schema::field("status_code", DataType::UInt16, Meaning::Number));
             fields.push(schema::text("reason", Meaning::Header));
-            fields.push(version);
-            fields.extend(text(RESPONSE));
             "http_response"
         }
     };
-    fields.extend(text(BOTH));
+    fields.push(schema::text("version", Meaning::Text));
+    fields.extend(columns.of(kind).map(Spec::field));
     fields.push(schema::field("exchange", DataType::UInt32, Meaning::Number));
     if kind == Kind::Response {
         fields.push(schema::text("request_method", Meaning::Text));
@@ -171,9 +179,9 @@ pub(crate) fn schema(kind: Kind) -> SchemaRef {
 
 impl Rows {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self {
+        let mut rows = Self {
             kind,
-            schema: schema(kind),
+            schema: SchemaRef::new(Schema::empty()),
             rows: 0,
             bytes: 0,
             time: Times::default(),
@@ -190,7 +198,8 @@ impl Rows {
             status_code: Number::default(),
             reason: Text::default(),
             version: Text::default(),
-            fields: Default::default(),
+            cells: Vec::new(),
+            places: [NOWHERE; Column::COUNT],
             exchange: Number::default(),
             asked: Default::default(),
             ttfb: Number::default(),
@@ -198,11 +207,36 @@ impl Rows {
             flags: Text::default(),
             waiting: Extras::default(),
             scratch: String::new(),
+            tally: Tally::default(),
+        };
+        rows.choose(&Columns::default());
+        rows
+    }
+
+    /// Says which header fields get a column; only before the first row.
+    pub(crate) fn choose(&mut self, columns: &Columns) {
+        self.schema = schema(self.kind, columns);
+        self.cells.clear();
+        self.places = [NOWHERE; Column::COUNT];
+        let host = COLUMNS.iter().filter(|spec| spec.column == Column::Host);
+        for spec in host.filter(|spec| spec.is_in(self.kind)).chain(columns.of(self.kind)) {
+            // There are fewer columns than a byte can count.
+            self.places[spec.column as usize] = u8::try_from(self.cells.len()).unwrap_or(NOWHERE);
+            self.cells.push(Cell::new(spec.value));
         }
+    }
+
+    fn cell(&mut self, column: Column) -> Option<&mut Cell> {
+        self.cells.get_mut(usize::from(self.places[column as usize]))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows
+    }
+
+    /// Heads by flag that were added since this was emptied.
+    pub(crate) fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// Bytes of text in the rows, at most; counted because an Arrow column of text ends at
@@ -252,6 +286,7 @@ impl Rows {
         self.waiting = waiting.for_another();
         self.extras.end_row();
         if !flags.is_empty() {
+            self.tally.add(flags);
             flags.write(&mut self.scratch);
             self.flags.put(row, &self.scratch);
         }
@@ -277,11 +312,11 @@ impl Rows {
     /// What the request that was added last asks for.
     pub(crate) fn asked(&self) -> Asked<'_> {
         let Some(row) = self.rows.checked_sub(1) else { return Asked::default() };
-        Asked {
-            method: self.method.last(row),
-            host: self.fields[Column::Host as usize].last(row),
-            uri: self.uri.last(row),
-        }
+        let host = match self.cells.get(usize::from(self.places[Column::Host as usize])) {
+            Some(Cell::Text(host)) => host.last(row),
+            _ => None,
+        };
+        Asked { method: self.method.last(row), host, uri: self.uri.last(row) }
     }
 
     /// All rows as a record batch, `None` when there are none; the writer starts again.
@@ -301,23 +336,20 @@ impl Rows {
         columns.push(self.flow.finish(rows));
         columns.push(self.interface.finish(rows));
         columns.push(self.encapsulation.finish(rows));
-        let own = match self.kind {
+        let mut cells = self.cells.iter_mut();
+        match self.kind {
             Kind::Request => {
                 columns.push(self.method.finish(rows));
-                columns.push(self.fields[Column::Host as usize].finish(rows));
+                columns.extend(cells.next().map(|host| host.finish(rows)));
                 columns.push(self.uri.finish(rows));
-                REQUEST
             }
             Kind::Response => {
                 columns.push(self.status_code.finish(rows));
                 columns.push(self.reason.finish(rows));
-                RESPONSE
             }
-        };
-        columns.push(self.version.finish(rows));
-        for (column, ..) in own.iter().chain(BOTH) {
-            columns.push(self.fields[*column as usize].finish(rows));
         }
+        columns.push(self.version.finish(rows));
+        columns.extend(cells.map(|cell| cell.finish(rows)));
         columns.push(self.exchange.finish(rows));
         if self.kind == Kind::Response {
             columns.extend(self.asked.iter_mut().map(|column| column.finish(rows)));
@@ -336,7 +368,7 @@ struct Writer<'r, 'a> {
     head: Checked<'a>,
     waiting: Extras<'a>,
     /// One bit for each [`Column`] that has its value.
-    filled: u16,
+    filled: u64,
     /// At most as many bytes of text as this row will hold in its longest column.
     size: usize,
     framing: Framing,
@@ -383,30 +415,59 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
         self.size += longest(name.len() + value.len());
         self.framing.field(name.as_bytes(), value);
         let known = fields::field(name.as_bytes());
-        let Some(fields::Field::Column(column)) = known else {
-            return self.waiting.push(name, value, known, cut);
+        let taken = match known {
+            Some(fields::Field::Column(column)) => self.own(column, value, cut),
+            _ => false,
         };
-        let bit = 1 << column as u16;
-        if self.filled & bit != 0 || !has_column(self.rows.kind, column) {
-            // What is withheld from the column is withheld from its repetition.
-            let known = is_url(column).then_some(fields::Field::Url);
-            return self.waiting.push(name, value, known, cut);
+        if !taken {
+            self.waiting.push(name, value, known, cut);
         }
-        self.filled |= bit;
-        let row = self.rows.rows;
-        let text = &mut self.rows.fields[column as usize];
-        let is_utf8 = if is_url(column) {
-            let value = if cut && column == Column::Host { cut_host(value) } else { value };
-            match without_userinfo(value, cut && column != Column::Host) {
-                (value, b"") => put(text, row, self.head, value),
-                (before, after) => text.put_bytes(row, &[before, after].concat()),
+    }
+}
+
+impl<'a> Writer<'_, 'a> {
+    /// Whether the value is in its column now; else there is none, or it has one already.
+    #[inline]
+    fn own(&mut self, column: Column, value: &'a [u8], cut: bool) -> bool {
+        let (row, head) = (self.rows.rows, self.head);
+        let bit = 1 << column as u32;
+        if self.filled & bit != 0 {
+            return false;
+        }
+        let Some(cell) = self.rows.cell(column) else { return false };
+        let is_utf8 = match (cell, column.value()) {
+            (Cell::Number(numbers), _) => match decimal(value) {
+                // Of a number that is cut nobody knows how much is missing.
+                Some(number) if !cut => {
+                    numbers.put(row, number);
+                    true
+                }
+                _ => return false,
+            },
+            (Cell::Text(text), Value::Text | Value::Number) => put(text, row, head, value),
+            (Cell::Text(text), Value::Url) => put_url(text, row, head, value, cut),
+            (Cell::Text(text), Value::Authority) => {
+                put_url(text, row, head, if cut { cut_host(value) } else { value }, false)
             }
-        } else {
-            put(text, row, self.head, value)
+            (Cell::Text(text), Value::Links) => match links_without_userinfo(value, cut) {
+                None => put(text, row, head, value),
+                Some(value) => text.put_bytes(row, &value),
+            },
         };
+        self.filled |= bit;
         if !is_utf8 {
             self.flags.set(Flags::NOT_UTF8);
         }
+        true
+    }
+}
+
+/// Whether the URL was UTF-8.
+#[inline]
+fn put_url(column: &mut Text, row: usize, head: Checked<'_>, url: &[u8], cut: bool) -> bool {
+    match without_userinfo(url, cut) {
+        (url, b"") => put(column, row, head, url),
+        (before, after) => column.put_bytes(row, &[before, after].concat()),
     }
 }
 
@@ -419,22 +480,6 @@ fn put(column: &mut Text, row: usize, head: Checked<'_>, value: &[u8]) -> bool {
             true
         }
         None => column.put_bytes(row, value),
-    }
-}
-
-/// Whether the value holds a URL or, as Host does, the part of it in which user information
-/// stands.
-#[inline]
-fn is_url(column: Column) -> bool {
-    matches!(column, Column::Referer | Column::Host)
-}
-
-#[inline]
-fn has_column(kind: Kind, column: Column) -> bool {
-    match column {
-        Column::Host | Column::UserAgent | Column::Referer => kind == Kind::Request,
-        Column::Server | Column::ContentEncoding => kind == Kind::Response,
-        Column::Pragma | Column::Connection | Column::ContentType | Column::CacheControl => true,
     }
 }
 

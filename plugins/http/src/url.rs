@@ -45,6 +45,44 @@ fn authority(url: &[u8]) -> usize {
     }
 }
 
+/// A Link field (RFC 8288) without the user information in its targets and in the URLs of its
+/// parameters; `None` where there can be none. `cut` when its end is missing.
+///
+/// A target stands in angle brackets, a parameter may be quoted; each of these is taken as one
+/// URL, and so is each word outside of them, for what is written without brackets.
+pub(crate) fn links_without_userinfo(links: &[u8], cut: bool) -> Option<Vec<u8>> {
+    if !cut && !links.contains(&b'@') {
+        return None;
+    }
+    let mut text = Vec::with_capacity(links.len());
+    let mut rest = links;
+    while let [first, after @ ..] = rest {
+        let end = |within: &[u8], ends: fn(u8) -> bool| {
+            within.iter().position(|byte| ends(*byte)).unwrap_or(within.len())
+        };
+        let url = match first {
+            b'<' => &after[..end(after, |byte| byte == b'>')],
+            b'"' => &after[..end(after, |byte| byte == b'"')],
+            b' ' | b'\t' | b',' | b';' | b'=' | b'>' => &after[..0],
+            _ => {
+                &rest[..end(rest, |byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'<' | b'"'))]
+            }
+        };
+        let is_delimiter = matches!(first, b'<' | b'"' | b' ' | b'\t' | b',' | b';' | b'=' | b'>');
+        let (delimiter, behind) = rest.split_at(usize::from(is_delimiter));
+        let behind = behind.get(url.len()..).unwrap_or_default();
+        text.extend_from_slice(delimiter);
+        let (before, after) = without_userinfo(url, cut && behind.is_empty());
+        text.extend_from_slice(before);
+        text.extend_from_slice(after);
+        // The closing mark belongs to its opening one.
+        let closes = matches!((first, behind.first()), (b'<', Some(b'>')) | (b'"', Some(b'"')));
+        text.extend_from_slice(&behind[..usize::from(closes)]);
+        rest = &behind[usize::from(closes)..];
+    }
+    Some(text)
+}
+
 /// What is sure of a Host field (RFC 9110, section 7.2) whose end is missing: the name, or an
 /// address in brackets. What follows a colon may be a port or a password.
 pub(crate) fn cut_host(host: &[u8]) -> &[u8] {
@@ -100,6 +138,44 @@ mod tests {
                     got.escape_ascii().to_string(),
                     expected.as_bytes().escape_ascii().to_string(),
                     "{url} cut: {is_cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn links_without_user_information() {
+        let cases: &[(&str, &str, &str)] = &[
+            // (the field, without user information, the same when its end is missing)
+            ("", "", ""),
+            ("</a>; rel=preload", "</a>; rel=preload", "</a>; "),
+            ("<http://h/a>; rel=next", "<http://h/a>; rel=next", "<http://h/a>; "),
+            ("<http://u:p@h/a>", "<http://h/a>", "<http://h/a>"),
+            (
+                "<http://u:p@h/a>; a=b, <//v@i/>",
+                "<http://h/a>; a=b, <//i/>",
+                "<http://h/a>; a=b, <//i/>",
+            ),
+            ("<http://u,;<x:p@h/>", "<http://h/>", "<http://h/>"),
+            (
+                "</>; anchor=\"http://u:p@h/\"",
+                "</>; anchor=\"http://h/\"",
+                "</>; anchor=\"http://h/\"",
+            ),
+            ("</>;anchor=http://u:p@h/", "</>;anchor=http://h/", "</>;anchor=http://h/"),
+            ("http://u:p@h/, http://v@i", "http://h/, http://i", "http://h/, http://"),
+            ("<http://u:p@h", "<http://h", "<http://"),
+            ("<http://u:p", "<http://u:p", "<http://"),
+            ("<a@b/c>>\"<\"=", "<b/c>>\"<\"=", "<b/c>>\"<\"="),
+        ];
+        for (links, whole, cut) in cases {
+            for (is_cut, expected) in [(false, whole), (true, cut)] {
+                let got = links_without_userinfo(links.as_bytes(), is_cut);
+                let got = got.unwrap_or_else(|| links.as_bytes().to_vec());
+                assert_eq!(
+                    got.escape_ascii().to_string(),
+                    expected.as_bytes().escape_ascii().to_string(),
+                    "{links} cut: {is_cut}"
                 );
             }
         }

@@ -80,6 +80,12 @@ fn secrets_never_come_out() {
         b"Referer : http://hunter2@h/",
         b"Referer: a\r\nReferer: http://me:hunter2@h/",
         b"Location: http://me:hunter2@h/",
+        b"Location: a\r\nLocation: http://me:hunter2@h/",
+        b"Origin: http://me:hunter2@h",
+        b"Link: <http://me:hunter2@h/>; rel=preload",
+        b"Link: </a>; rel=preload, <http://me:hunter2@h/>",
+        b"Link: </a>; anchor=\"//me:hunter2@h/\"",
+        b"Link: a\r\nLink: <http://me:hunter2@h/>",
         b"Host: me:hunter2@h",
         b"Host: a\r\nHost: me:hunter2@h",
     ];

@@ -39,8 +39,9 @@ fn time(mut body: impl FnMut()) -> f64 {
     times[times.len() / 4]
 }
 
-fn rows_of(head: &[u8]) -> f64 {
-    let seen = Seen {
+/// Where and when, the same for all.
+pub(super) fn seen() -> Seen {
+    Seen {
         time: Timestamp(0),
         ip_version: 4,
         src: map_v4([192, 0, 2, 1]),
@@ -50,7 +51,11 @@ fn rows_of(head: &[u8]) -> f64 {
         flow: 1,
         interface: 0,
         encapsulation: ringmill_sdk::Encapsulation::default(),
-    };
+    }
+}
+
+fn rows_of(head: &[u8]) -> f64 {
+    let seen = seen();
     let mut rows = Rows::new(Kind::Request);
     let mut last = None;
     let result = time(|| {

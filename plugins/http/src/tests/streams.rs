@@ -253,7 +253,7 @@ fn bodies_are_skipped() {
         (
             "empty lines before a head",
             vec![step(true, 100, 500, [b"GET /1 HTTP/1.1\n\n\r\n\r\n", GET].concat())],
-            &["1: GET - /1", "2: GET h /a"],
+            &["1: GET - /1 [bare_lf]", "2: GET h /a"],
         ),
     ]);
 }
