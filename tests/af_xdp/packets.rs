@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -19,16 +19,29 @@ use crate::{
 
 /// Records in an order of their own, without the time, which is that of the capture.
 fn sorted(mut rows: Vec<Row>) -> Vec<String> {
-    rows.iter_mut().for_each(|row| drop(row.remove("time").expect("a record has a time")));
+    for row in &mut rows {
+        row.remove("time").expect("a record has a time");
+        row.remove("ttfb");
+    }
     let mut lines: Vec<_> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
     lines.sort();
     lines
 }
 
+/// The captures without those that bear tags: the kernel of the sender looks for their addresses
+/// in the wrong place when they come from a packet socket, and chooses any queue, so that even
+/// the packets of one direction come out of their order.
+fn untagged() -> Vec<PathBuf> {
+    let mut captures = captures();
+    captures.retain(|path| !path.ends_with("curl-qinq.pcap"));
+    captures.retain(|path| !path.ends_with("python-requests-vlan.pcap"));
+    captures
+}
+
 /// What a run over the files gives.
 fn from_files() -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let capture = format!("from = \"file\"\nfiles = {:?}", captures());
+    let capture = format!("from = \"file\"\nfiles = {:?}", untagged());
     let text = config(1, &capture, "", folder.path());
     run(&write_config(folder.path(), &text), &["--quiet"]);
     sorted(rows(&folder.path().join("out.jsonl")))
@@ -37,7 +50,7 @@ fn from_files() -> Vec<String> {
 /// Sends all captures and compares with the run over the files.
 fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended {
     let running = net::start(engine(net), |folder| config(workers, CAPTURE, "", folder));
-    let sent = send_captures(net, &captures());
+    let sent = send_captures(net, &untagged());
     let ended = running.stop().good();
     let said = &ended.stderr;
     assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{workers} workers: {said}");
@@ -51,7 +64,7 @@ fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended
 #[test]
 fn every_packet_comes_once_and_the_records_are_those_of_the_files() {
     let expected = from_files();
-    assert!(expected.len() > 80, "only {} records", expected.len());
+    assert!(expected.len() > 60, "only {} records", expected.len());
     for mode in [Mode::Native, Mode::Generic] {
         let Some(net) = pair(4, mode) else { return };
         for workers in [1, 2, 4] {
@@ -85,11 +98,7 @@ fn places(folder: &Path) -> Places {
 #[test]
 fn both_directions_of_a_flow_come_to_one_worker() {
     let Some(net) = pair(4, Mode::Native) else { return };
-    // Without those that bear tags: the kernel of the sender looks for their addresses in the wrong
-    // place when they come from a packet socket, and chooses any queue.
-    let mut captures = captures();
-    captures.retain(|path| !path.ends_with("curl-qinq.pcap"));
-    captures.retain(|path| !path.ends_with("python-requests-vlan.pcap"));
+    let captures = untagged();
     let files = format!("from = \"file\"\nfiles = {captures:?}");
     let expected = net::run(stages::engine(&net), |folder| witnessed(1, &files, folder)).good();
     let expected = places(expected.folder());

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use ringmill_sdk::testing::{Row, rows};
 
 use super::{Step, at, ran, step};
@@ -182,8 +182,20 @@ fn lengths() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1usize..8, 1usize..300], 1..20)
 }
 
+/// The same cases every time, so that a change is judged by itself; `PROPTEST_RNG_SEED` and
+/// `PROPTEST_CASES` look for others.
+fn config() -> ProptestConfig {
+    let asked = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    ProptestConfig {
+        cases: asked("PROPTEST_CASES").and_then(|n: u64| n.try_into().ok()).unwrap_or(300),
+        rng_seed: RngSeed::Fixed(asked("PROPTEST_RNG_SEED").unwrap_or(1)),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn clean_exchanges_give_all_heads_in_pairs(exchanges in exchanges(), first in firsts()) {
