@@ -150,8 +150,8 @@ fn standard_output_and_standard_input_are_files_too() {
             ran(command.arg("--config").arg(&config).arg("--quiet").stdin(file));
         assert_eq!(status, Some(0), "{}: {err}", capture.display());
         assert!(err.is_empty(), "{err}");
-        let expected = common::expected(&capture);
-        assert_eq!(out.lines().count(), rows(&expected).len(), "{}", capture.display());
+        let from_file = common::heads(&capture).len();
+        assert_eq!(out.lines().count(), from_file, "{}", capture.display());
     }
 }
 

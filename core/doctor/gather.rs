@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringmill_decode::{Decode, Options};
-use ringmill_sdk::{Batch, Output, Stage as _};
+use ringmill_decode::Decode;
+use ringmill_sdk::{Batch, Factory, Output};
 
 use super::{Interface, Machine, PfRing, Sample, Sampler};
 use crate::{
@@ -136,7 +136,8 @@ fn sample(config: &Config) -> Result<Sample, String> {
     source.enable().map_err(|error| error.to_string())?;
     let run = Arc::new(Run::new().map_err(|error| error.to_string())?);
     let host = host::host(&run, &Arc::new(Board::default()), "decode", None);
-    let mut decode = Decode::new(Options {}, &host).map_err(|error| error.to_string())?;
+    let usual = Factory::stage::<Decode>().build;
+    let mut decode = usual("", &host).map_err(|error| error.to_string())?;
     let (mut sampler, mut emitted) = (Sampler::default(), Vec::new());
     let (since, mut spare) = (Instant::now(), Batch::default());
     while since.elapsed() < SAMPLE {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use ringmill_sdk::{
-    Batch, Output, Packet, Stage as _, Timestamp,
+    Batch, Factory, Output, Packet, Timestamp,
     testing::{Frame, TestHost},
 };
 
@@ -515,7 +515,7 @@ type Caught = (u32, Vec<u8>);
 /// Samples frames that came at these times, in milliseconds.
 fn sample(frames: &[Caught]) -> Sample {
     let (host, _) = TestHost::new(None);
-    let mut decode = ringmill_decode::Decode::new(ringmill_decode::Options {}, &host).unwrap();
+    let mut decode = (Factory::stage::<ringmill_decode::Decode>().build)("", &host).unwrap();
     let mut sampler = Sampler::default();
     for (ms, frame) in frames {
         let mut batch = Batch::default();

@@ -342,7 +342,7 @@ fn with_place(line: &str) -> String {
 }
 
 /// What the engine allocates, a plugin with another allocator frees, and the other way round:
-/// options, messages, records, counters and what a stage emits.
+/// options, messages, records, counters, what a stage emits and the frames that it makes.
 #[test]
 fn a_plugin_with_an_allocator_of_its_own_works() {
     if !has_gcc() {
@@ -353,9 +353,9 @@ fn a_plugin_with_an_allocator_of_its_own_works() {
     let directory = tempfile::tempdir().unwrap();
     let chain = |kind: &str, text: &mut String| {
         if kind == "stage" {
-            entry(text, kind, &theirs, "good", "rows = 7");
-            entry(text, kind, &ours, "good", "rows = 5\nevery = 0");
-            entry(text, kind, &theirs, "good", "rows = 3\nevery = 2");
+            entry(text, kind, &theirs, "good", "rows = 7\ncopies = true");
+            entry(text, kind, &ours, "good", "rows = 5\nevery = 0\ncopies = true");
+            entry(text, kind, &theirs, "good", "rows = 3\nevery = 2\ncopies = true");
         } else {
             entry(text, kind, &ours, "sink_counts", "");
         }

@@ -50,9 +50,10 @@ fn v4(packet: &mut Packet<'_>, ip: &[u8], l3: usize, vlan: u16) -> Option<()> {
     if head[0] != 0x45 || fragment != 0 {
         return None;
     }
-    let transport = transport(ip, 20, usize::from(be16(head, 2)?), head[9])?;
+    let ports = (be16(head, 20)?, be16(head, 22)?);
+    let transport = transport(ip, 20, usize::from(be16(head, 2)?), head[9], ports)?;
     let (from, to) = (head[12..].first_chunk()?, head[16..].first_chunk()?);
-    let hash = flow::v4(*from, *to, (be16(head, 20)?, be16(head, 22)?), head[9]);
+    let hash = flow::v4(*from, *to, ports, head[9]);
     set(packet, 4, vlan, l3, &transport, hash);
     Some(())
 }
@@ -65,9 +66,10 @@ fn v6(packet: &mut Packet<'_>, ip: &[u8], l3: usize, vlan: u16) -> Option<()> {
     if head[0] >> 4 != 6 || len == 0 {
         return None;
     }
-    let transport = transport(ip, 40, 40 + len, head[6])?;
+    let ports = (be16(head, 40)?, be16(head, 42)?);
+    let transport = transport(ip, 40, 40 + len, head[6], ports)?;
     let (from, to) = (head[8..].first_chunk()?, head[24..].first_chunk()?);
-    let hash = flow::v6(*from, *to, (be16(head, 40)?, be16(head, 42)?), head[6]);
+    let hash = flow::v6(*from, *to, ports, head[6]);
     set(packet, 6, vlan, l3, &transport, hash);
     Some(())
 }
@@ -83,7 +85,13 @@ struct Transport {
 
 /// `start` is the length of the IP header and `total` that of the packet as IP says.
 #[inline]
-fn transport(ip: &[u8], start: usize, total: usize, protocol: u8) -> Option<Transport> {
+fn transport(
+    ip: &[u8],
+    start: usize,
+    total: usize,
+    protocol: u8,
+    ports: (u16, u16),
+) -> Option<Transport> {
     let captured = total.min(ip.len()).checked_sub(start)?;
     let (head_len, payload_len, truncated) = match protocol {
         TCP => {
@@ -98,7 +106,7 @@ fn transport(ip: &[u8], start: usize, total: usize, protocol: u8) -> Option<Tran
             if len < 8 || captured < 8 || start + len > total {
                 return None;
             }
-            if tunnel::may_be((be16(ip, start)?, be16(ip, start + 2)?)) {
+            if tunnel::may_be(ports) {
                 return None;
             }
             (8, len.min(captured) - 8, len > captured)

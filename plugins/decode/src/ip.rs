@@ -48,6 +48,7 @@ pub(crate) enum Ends {
 }
 
 /// Goes to what the packet carries.
+#[inline]
 pub(crate) fn enter<'f>(
     span: Span<'f>,
     net: Net,
@@ -73,6 +74,7 @@ pub(crate) fn plausible(span: Span<'_>) -> Option<(Net, usize)> {
 }
 
 /// RFC 791.
+#[inline]
 fn v4<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
     let ip = span.captured();
     let head = Ipv4HeaderSlice::from_slice(ip).map_err(|error| match error {
@@ -95,13 +97,13 @@ fn v4<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
             scope: road.scope,
             vlan: road.vlan & 0x0fff,
         };
-        return Ok(Inside::Found(Found::Fragment(Fragment {
+        return Ok(Inside::Found(Found::Fragment(Box::new(Fragment {
             key,
             head: Head::V4(head.slice()),
             offset: usize::from(head.fragments_offset().value()) * 8,
             more: head.more_fragments(),
             body,
-        })));
+        }))));
     }
     while protocol == ip_number::AUTH {
         (protocol, body) = authentication(body, road)?;
@@ -143,13 +145,13 @@ fn v6<'f>(span: Span<'f>, road: &mut Road) -> Result<Inside<'f>, DropReason> {
                         vlan: road.vlan & 0x0fff,
                     };
                     let next = fragment.next_header().0;
-                    return Ok(Inside::Found(Found::Fragment(Fragment {
+                    return Ok(Inside::Found(Found::Fragment(Box::new(Fragment {
                         key,
                         head: Head::V6 { bytes: &ip[..here], named_at, next },
                         offset: usize::from(fragment.fragment_offset().value()) * 8,
                         more: fragment.more_fragments(),
                         body: rest,
-                    })));
+                    }))));
                 }
                 (fragment.next_header(), rest)
             }
@@ -184,6 +186,7 @@ fn extension(body: Span<'_>, needed: usize) -> DropReason {
 
 /// What an IP packet carries. An ICMP error quotes a packet that is not traffic, so ICMP is
 /// never looked into.
+#[inline]
 fn carried<'f>(
     protocol: IpNumber,
     body: Span<'f>,
@@ -192,7 +195,7 @@ fn carried<'f>(
 ) -> Result<Inside<'f>, DropReason> {
     let is_v4 = matches!(header.ends, Ends::V4(..));
     let next: Next<'f> = match protocol {
-        ip_number::TCP => return transport::tcp(body, header).map(Inside::Found),
+        ip_number::TCP => return transport::tcp(body, header, road).map(Inside::Found),
         ip_number::UDP => return transport::udp(body, header, road).map(Inside::Found),
         ip_number::IPV4 => {
             road.enter(if is_v4 { Step::IP4_IN_4 } else { Step::IP4_IN_6 })?;

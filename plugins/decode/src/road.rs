@@ -43,9 +43,11 @@ pub(crate) type Next<'f> = Result<(Layer, Span<'f>), DropReason>;
 /// Where the walk ended.
 #[derive(Debug)]
 pub(crate) enum Found<'f> {
-    /// TCP or UDP: its layers and its flow hash.
-    Transport(Layers, u64),
-    Fragment(Fragment<'f>),
+    /// TCP or UDP; the road has its layers and its flow hash. Returned they would go through
+    /// memory from function to function, written two bytes and read eight at a time.
+    Transport,
+    /// In a box, so that what is not one need not be moved around in its size.
+    Fragment(Box<Fragment<'f>>),
 }
 
 /// What was passed on the way.
@@ -57,6 +59,9 @@ pub(crate) struct Road {
     /// Tells tunnels apart that may use the same addresses inside.
     pub(crate) scope: u64,
     passed: u8,
+    /// Of the transport that was found, but for the VLAN tag.
+    pub(crate) layers: Layers,
+    pub(crate) flow_hash: u64,
 }
 
 impl Road {

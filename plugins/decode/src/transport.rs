@@ -19,7 +19,12 @@ const UDP: u8 = 17;
 const UDP_HEADER: usize = 8;
 
 /// A TCP segment.
-pub(crate) fn tcp<'f>(body: Span<'f>, ip: Header) -> Result<Found<'f>, DropReason> {
+#[inline]
+pub(crate) fn tcp<'f>(
+    body: Span<'f>,
+    ip: Header,
+    road: &mut Road,
+) -> Result<Found<'f>, DropReason> {
     let head = TcpHeaderSlice::from_slice(body.captured()).map_err(|error| match error {
         tcp::HeaderSliceError::Len(error) => {
             body.blame(error.required_len, DropReason::ShortTransport, DropReason::BadTcpHeader)
@@ -27,7 +32,7 @@ pub(crate) fn tcp<'f>(body: Span<'f>, ip: Header) -> Result<Found<'f>, DropReaso
         tcp::HeaderSliceError::Content(_) => DropReason::BadTcpHeader,
     })?;
     let ports = (head.source_port(), head.destination_port());
-    found(TCP, body, head.slice().len(), ports, ip)
+    found(TCP, body, head.slice().len(), ports, ip, road)
 }
 
 /// A UDP datagram, or what it carries.
@@ -51,15 +56,17 @@ pub(crate) fn udp<'f>(
     {
         return Ok(inside);
     }
-    found(UDP, body, UDP_HEADER, ports, ip)
+    found(UDP, body, UDP_HEADER, ports, ip, road)
 }
 
+#[inline]
 fn found<'f>(
     protocol: u8,
     body: Span<'f>,
     head_len: usize,
     ports: Ports,
     ip: Header,
+    road: &mut Road,
 ) -> Result<Found<'f>, DropReason> {
     let payload = body.skip(head_len);
     let offset = |at: usize| u16::try_from(at).map_err(|_| DropReason::BadIpExtension);
@@ -68,7 +75,8 @@ fn found<'f>(
         Ends::V4(from, to) => (4, flow::v4(from, to, ports, protocol)),
         Ends::V6(from, to) => (6, flow::v6(from, to, ports, protocol)),
     };
-    let layers = Layers {
+    road.flow_hash = hash;
+    road.layers = Layers {
         ip_version,
         protocol,
         vlan: 0,
@@ -78,5 +86,5 @@ fn found<'f>(
         payload_len: u32::try_from(captured).unwrap_or(u32::MAX),
         truncated: payload.len() > captured,
     };
-    Ok(Found::Transport(layers, hash))
+    Ok(Found::Transport)
 }

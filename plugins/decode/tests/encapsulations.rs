@@ -42,8 +42,11 @@ fn way(link: u16, frame: &[u8]) -> Result<String, String> {
     }
 }
 
+/// Name, link type, frame, what `way` says of it.
+type Case<'a> = (&'a str, u16, Vec<u8>, Result<&'a str, &'a str>);
+
 #[track_caller]
-fn check(cases: &[(&str, u16, Vec<u8>, Result<&str, &str>)]) {
+fn check(cases: &[Case<'_>]) {
     for (name, link, frame, expected) in cases {
         let expected = expected.map(ToOwned::to_owned).map_err(ToOwned::to_owned);
         assert_eq!(way(*link, frame), expected, "{name}: {frame:02x?}");

@@ -47,6 +47,25 @@ pub(crate) fn begins(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
+/// Whether a head begins here, where anything else may: the end of a request line that was cut
+/// before its version looks like the beginning of a response.
+#[inline]
+pub(crate) fn is_head(bytes: &[u8]) -> bool {
+    match begins(bytes) {
+        Some(Kind::Request) => true,
+        Some(Kind::Response) => bytes.get(RESPONSE.len() + 1) == Some(&b' '),
+        None => false,
+    }
+}
+
+/// Whether the bytes begin with a version and a status: more than [`is_head`] asks for, for
+/// places where a body would be as likely.
+pub(crate) fn is_status_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(RESPONSE)
+        && matches!(bytes.get(RESPONSE.len()..RESPONSE.len() + 5), Some([minor, b' ', status @ ..])
+            if minor.is_ascii_digit() && status.iter().all(u8::is_ascii_digit))
+}
+
 /// What the bytes are where a message must begin.
 ///
 /// A method that is not one of the nine must be a word of capital letters, and its line must

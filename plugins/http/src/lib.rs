@@ -1,9 +1,31 @@
-//! Takes HTTP/1 heads out of TCP segments.
+//! Takes HTTP/1 heads out of TCP streams.
 //!
-//! Each live packet of class `http_request` or `http_response` gives exactly one row of the
-//! record type of that name, whatever its head looks like. A head that is cut by the segment or
-//! does not follow RFC 9112 is taken as far as it is sure, and `flags` says why it may not be
-//! whole. The stage drops no packets.
+//! Each head gives one row of the record type `http_request` or `http_response`, wherever in a
+//! stream it lies and however segments cut it; a repeated one gives one row. Bodies are passed
+//! over and never kept. How that is done is in [`reassembly`]; with `reassemble = false` each
+//! packet of class `http_request` or `http_response` gives one row from what it alone holds.
+//! The stage drops no packets.
+//!
+//! A response has its request's `request_method`, `request_host` and `request_uri`, `ttfb`
+//! (nanoseconds from the packet with the end of the request's head to the one with its own
+//! first byte), and both have `exchange`, their number in the connection, from 1, as far as it
+//! was seen. An interim response (1xx) belongs to the exchange of the final one.
+//!
+//! A head that is not whole or does not follow RFC 9112 is taken as far as it is sure, and
+//! `flags` says why:
+//!
+//! | flag | the head |
+//! |---|---|
+//! | `truncated` | has no end; alone: the capture cut it |
+//! | `incomplete` | was not completed before its connection ended, lost a segment, was idle or was given up |
+//! | `oversize` | is longer than `head_bytes` |
+//! | `no_request` | is a response whose request was not seen, or of which nobody can tell which it was |
+//! | `malformed`, `folded`, `too_many_headers`, `not_utf8` | is what the name says |
+//!
+//! Counters: `heads.*` by kind and flag; `flows` taken up, and those forgotten early as
+//! `flows.idle`, `flows.evicted` (for another) and `flows.no_buffer`; `segments.repeated`,
+//! `segments.early`, `segments.cut`; `gaps` that were given up; `heads.undecided` (too short to
+//! tell); `responses.no_request`, `requests.unanswered`.
 //!
 //! Which header fields have a column is in `fields.rs`; all others are entries of `extras`,
 //! named in lower case. Of a field that comes twice the first value is in the column and the

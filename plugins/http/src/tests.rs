@@ -385,7 +385,7 @@ fn the_columns_in_their_order() {
 
 #[test]
 fn the_way_to_the_packet() {
-    let mut trial = Trial::<Http>::new("").unwrap();
+    let mut trial = Trial::<Http>::new(SINGLE).unwrap();
     let frame = tcp(CLIENT, SERVER, "GET / HTTP/1.1\r\n\r\n");
     let mut inside = decoded(&frame, START);
     let mut way = Encapsulation::default();

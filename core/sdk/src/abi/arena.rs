@@ -22,7 +22,17 @@ const PIECE: usize = 64;
 
 /// Keeps what stages hand over until it is cleared; for the engine and for tests.
 ///
-/// Costs nothing, not even memory, until the first vector comes.
+/// Costs nothing, not even memory, until the first vector comes. It cannot be cleared while
+/// something refers to what it keeps:
+///
+/// ```compile_fail,E0502
+/// use ringmill_sdk::{Arena, Batch};
+/// let mut arena = Arena::default();
+/// let batch = Batch::default().with_arena(&arena);
+/// let frame = batch.keeper().unwrap().keep(vec![1]);
+/// arena.clear();
+/// assert_eq!(frame, [1]);
+/// ```
 #[derive(Debug, Default)]
 pub struct Arena(OnceCell<Box<Piece>>);
 

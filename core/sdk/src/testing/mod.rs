@@ -1,4 +1,4 @@
-//! The kit for authors: packets from a line of text, a stage run over them, rows as text, and
+//! The kit for authors: packets from a line of text and [`wrap`]pers around them, a stage run over them, rows as text, and
 //! the rules that every stage obeys.
 //!
 //! Everything is deterministic: times start at [`START`], keys follow from their labels. What

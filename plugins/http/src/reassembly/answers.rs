@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     boundary,
-    framing::{Body, Framing},
+    framing::{Body, Framing, Method},
     head::{self, Flags, Kind},
     heads::Heads,
     rows::Told,
@@ -47,16 +47,18 @@ impl Reassembly {
                 end: message.end,
                 exchange,
                 awaited: message.ack,
+                unsure: flow.has(Flow::MISSED),
                 ..Request::default()
             };
             if flow.pending == NONE {
                 flow.clear(Flow::ASKS_1);
                 flow.set(if d == 1 { Flow::ASKS_1 } else { 0 });
             }
+            flow.clear(Flow::MISSED);
             flow.requests += 1;
             self.pairs.push(&mut flow.pending, request, &heads.rows(Kind::Request).asked());
         } else {
-            flow.set(Flow::UNSURE);
+            flow.set(Flow::UNSURE | Flow::MISSED);
             self.count(Count::NoBuffer);
         }
         heads.settle(Kind::Request)?;
@@ -66,14 +68,15 @@ impl Reassembly {
         Ok(taken.framing.request())
     }
 
-    /// A response: its row, or it waits for its request.
+    /// A response: its row, or it waits for its request. What follows it; `None` if that cannot
+    /// be told before the request is there.
     pub(super) fn response(
         &mut self,
         id: u32,
         d: usize,
         message: &Message<'_>,
         heads: &mut Heads,
-    ) -> Result<Body> {
+    ) -> Result<Option<Body>> {
         let work = self.table.dir(id, d).work;
         let others_wait = self.works.get(work).is_some_and(|work| !work.held.is_empty());
         let paired = !others_wait && self.find_request(id, d, message.seq);
@@ -84,27 +87,64 @@ impl Reassembly {
         let framing = if !paired && self.may_wait(id, d, message, others_wait, heads)? {
             let mut framing = Framing::default();
             head::read(Kind::Response, message.bytes, &mut framing);
-            self.hold(id, d, message);
+            self.hold(id, d, message, framing);
+            let depends = framing.response(Method::Other) != framing.response(Method::Head);
+            if depends {
+                return Ok(None);
+            }
             framing
         } else {
             let Message { seen, bytes, flags, .. } = *message;
-            let held = Held { seen, seq: message.seq, head: Vec::new(), flags };
+            let held = Held {
+                seen,
+                seq: message.seq,
+                head: Vec::new(),
+                flags,
+                framing: Framing::default(),
+            };
             self.write(id, &held, bytes, paired, heads)?
         };
+        let after = boundary::is_status_line(message.after);
+        Ok(Some(self.after(id, d, &framing, method, after)))
+    }
+
+    /// What follows a response. Where its request is not known it may have been HEAD, and
+    /// another head where its body would be shows that it was.
+    fn after(
+        &mut self,
+        id: u32,
+        d: usize,
+        framing: &Framing,
+        method: Option<Method>,
+        another: bool,
+    ) -> Body {
         let body = framing.response(method.unwrap_or_default());
         if matches!(body, Body::Tunnel | Body::Upgrade) {
             // The client's direction is another protocol as well.
             let other = self.table.dir(id, 1 - d);
             other.state = if body == Body::Tunnel { State::Lost } else { State::Other };
         }
-        if method.is_some() || !matches!(body, Body::Bytes(1..) | Body::UntilClose) {
-            return Ok(body);
+        if method.is_none() && matches!(body, Body::Bytes(1..) | Body::Chunked | Body::UntilClose) {
+            if another {
+                return Body::None;
+            }
+            self.table.dir(id, d).set(Dir::DOUBT);
         }
-        if boundary::begins(message.after) == Some(Kind::Response) {
-            return Ok(Body::None);
-        }
-        self.table.dir(id, d).set(Dir::DOUBT);
-        Ok(body)
+        body
+    }
+
+    /// Waits no longer for the request of the last response that waits, to go on behind it.
+    pub(super) fn go_on(&mut self, id: u32, d: usize) {
+        let work = self.table.dir(id, d).work;
+        let framing = self.works.framing(work).unwrap_or_default();
+        let next = self.table.dir(id, d).next;
+        let early = self.works.get(work).and_then(|work| work.early.front());
+        let another = early.is_some_and(|early| {
+            let segment = early.segment();
+            segment.seq == next && boundary::is_status_line(segment.bytes)
+        });
+        let body = self.after(id, d, &framing, None, another);
+        self.body(id, d, body);
     }
 
     /// Whether the first of the pending requests is that of the response with this first byte.
@@ -113,13 +153,15 @@ impl Reassembly {
         if flow.pending == NONE || flow.has(Flow::ASKS_1) == (d == 1) {
             return false;
         }
-        if !flow.has(Flow::UNSURE) {
+        let first = self.pairs.get(flow.pending);
+        if !flow.has(Flow::UNSURE) && first.is_some_and(|first| !first.unsure) {
             return true;
         }
         // Those that awaited less were answered by what was missed, or nobody can tell.
-        while let Some(request) = self.pairs.get(flow.pending) {
+        while let Some(request) = self.pairs.get_mut(flow.pending) {
             match request.awaited.map(|awaited| ahead(awaited, seq)) {
                 Some(0) => {
+                    request.unsure = false;
                     flow.clear(Flow::UNSURE);
                     return true;
                 }
@@ -164,14 +206,15 @@ impl Reassembly {
             && self.has_room(id, units(message.seen.time), heads)?)
     }
 
-    fn hold(&mut self, id: u32, d: usize, message: &Message<'_>) {
+    fn hold(&mut self, id: u32, d: usize, message: &Message<'_>, framing: Framing) {
         if self.table.dir(id, d).work == NONE {
             let number = self.works.add(id, d);
             self.table.dir(id, d).work = number;
         }
         let Message { seen, seq, bytes, flags, .. } = *message;
         let work = self.table.dir(id, d).work;
-        self.works.hold(work, Held { seen, seq, head: bytes.to_vec(), flags });
+        let head = self.works.copy(bytes);
+        self.works.hold(work, Held { seen, seq, head, flags, framing });
     }
 
     /// A request came: the responses that waited for it.
@@ -189,21 +232,36 @@ impl Reassembly {
             if !paired && !late && !awaits_more {
                 break;
             }
+            let request = self.pairs.get(self.table.flow(id).pending).filter(|_| paired);
+            let method = request.map(|request| request.method);
+            // It is the last one behind which the stream has stopped.
+            let waiting = self.table.dir(id, d).state == State::Waiting
+                && self.works.get(work).is_some_and(|work| work.held.len() == 1);
+            if waiting && method.is_none() {
+                self.go_on(id, d);
+            }
             let Some(held) = self.works.take_held(work) else { break };
             self.write(id, &held, &held.head, paired, heads)?;
+            if waiting && method.is_some() {
+                let body = self.after(id, d, &held.framing, method, false);
+                self.body(id, d, body);
+            }
+            self.works.give_back(held.head);
         }
-        self.tidy(id, d);
-        Ok(())
+        self.drain(id, d, heads)
     }
 
     /// Responses that wait come out without a request.
     pub(super) fn release(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
         let work = self.table.dir(id, d).work;
+        if self.table.dir(id, d).state == State::Waiting {
+            self.go_on(id, d);
+        }
         while let Some(held) = self.works.take_held(work) {
             self.write(id, &held, &held.head, false, heads)?;
+            self.works.give_back(held.head);
         }
-        self.tidy(id, d);
-        Ok(())
+        self.drain(id, d, heads)
     }
 
     /// The same for those that have waited for too long.

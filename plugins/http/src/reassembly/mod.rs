@@ -194,6 +194,10 @@ impl Reassembly {
         }
         let touched = ids.iter().filter(|id| **id != NONE).map(|id| self.table.key(*id));
         std::hint::black_box(touched.fold(0, |all, key| all ^ key));
+        // What waits is touched at its beginning and its end.
+        let waits = ids.iter().filter(|id| **id != NONE).flat_map(|id| self.table.works(*id));
+        let touched = waits.map(|number| self.works.touch(number));
+        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
 
         for (at, packet) in packets.iter().enumerate() {
             if is_candidate(packet) {
@@ -223,12 +227,15 @@ impl Reassembly {
         let hash = packet.flow_hash();
         if !self.is_wanted(packet) {
             let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
+            if tcp.flags & SYN == 0 && self.syns.get(hash) == [None; 2] {
+                // Most packets of most connections end here.
+                return Ok(());
+            }
             let d = direction(packet);
             if tcp.flags & SYN != 0 {
                 self.syns.put(hash, d, tcp.seq.wrapping_add(1));
                 return Ok(());
             }
-            // Most packets of most connections end here.
             let Some(first) = self.syns.is_near(hash, d, tcp.seq) else { return Ok(()) };
             let is_first = tcp.seq == first;
             let may_be_http = matches!(packet.class(), Class::OTHER | Class::UNKNOWN)
@@ -248,7 +255,8 @@ impl Reassembly {
     /// A packet of a connection that is there or is to be taken up.
     fn flow(&mut self, packet: &Packet<'_>, seen: &Seen, heads: &mut Heads) -> Result {
         let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
-        let (d, hash, now) = (direction(packet), packet.flow_hash(), units(packet.time()));
+        let d = usize::from((seen.src, seen.src_port) > (seen.dst, seen.dst_port));
+        let (hash, now) = (packet.flow_hash(), units(packet.time()));
         let mut found = self.table.find(seen.flow);
         if let Some(id) = found
             && self.has_ended(id, now)
@@ -334,6 +342,8 @@ impl Reassembly {
         if reset {
             for d in [0, 1] {
                 self.give_up_all(id, d, heads)?;
+            }
+            for d in [0, 1] {
                 self.release(id, d, heads)?;
             }
             self.table.flow_mut(id).set(Flow::CLOSED);
@@ -377,6 +387,9 @@ impl Reassembly {
         }
         for d in [0, 1] {
             self.release(id, d, heads)?;
+            // Behind a response that waited there may have been more.
+            self.give_up_all(id, d, heads)?;
+            self.release(id, d, heads)?;
         }
         self.forget(id);
         Ok(())
@@ -387,10 +400,6 @@ impl Reassembly {
         let mut pending = self.table.flow(id).pending;
         while self.pairs.pop(&mut pending) {
             self.count(Count::Unanswered);
-        }
-        for d in [0, 1] {
-            let work = self.table.dir(id, d).work;
-            self.works.drop_empty(work);
         }
         self.table.remove(id);
     }

@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub exchange: u32,
     /// The next byte that the client awaited when it sent this.
     pub awaited: Option<u32>,
+    /// Before it others may have been missed.
+    pub unsure: bool,
     pub next: u32,
 }
 
@@ -42,6 +44,9 @@ impl Request {
 
     fn keep(&mut self, asked: &Asked<'_>) {
         self.text.clear();
+        let parts = [asked.method, asked.host, asked.uri];
+        let length = |part: &Option<&str>| part.map_or(0, |part| part.len().min(LONGEST));
+        self.text.reserve(parts.iter().map(length).sum());
         self.there = (asked.method.is_some(), asked.host.is_some(), asked.uri.is_some());
         let mut put = |part: Option<&str>| {
             let part = part.unwrap_or_default();
@@ -73,6 +78,10 @@ impl Pairs {
 
     pub(super) fn get(&self, number: u32) -> Option<&Request> {
         self.all.get(number as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Request> {
+        self.all.get_mut(number as usize)
     }
 
     /// Adds a request behind the others of the list that begins with `first`.

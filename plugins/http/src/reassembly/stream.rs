@@ -21,6 +21,9 @@ use crate::{
 /// are in use.
 const FAR: i32 = 1 << 26;
 
+/// Bytes that wait behind a response whose request is still to come.
+const MOST_WAITING: usize = 1 << 14;
+
 /// How far `next` goes ahead in a body at once; a quarter of the numbers keeps old and new
 /// apart.
 const STRIDE: u64 = 1 << 30;
@@ -59,6 +62,7 @@ impl Reassembly {
                 self.drain(id, d, heads)
             };
         }
+        self.release_late(id, d, segment.seen.time.0, heads)?;
         let late = self.works.get(work).is_some_and(|work| {
             let waited = segment.seen.time.0.saturating_sub(work.gap_since);
             !work.early.is_empty() && waited > GAP
@@ -76,13 +80,13 @@ impl Reassembly {
         let dir = &mut flow.dirs[d & 1];
         match dir.state {
             State::Other => return Ok(()),
-            State::Unknown if boundary::begins(segment.bytes).is_none() => return Ok(()),
+            State::Unknown if !boundary::is_head(segment.bytes) => return Ok(()),
             State::Unknown => (dir.next, dir.state) = (segment.seq, State::Ready),
             State::Lost | State::Close => {
                 let offset = ahead(segment.seq, dir.next);
                 let expects = dir.state == State::Lost || waits || dir.has(Dir::DOUBT);
                 let is_new = !(-FAR..0).contains(&offset);
-                if !expects || !is_new || boundary::begins(segment.bytes).is_none() {
+                if !expects || !is_new || !boundary::is_head(segment.bytes) {
                     if ahead(segment.end(), dir.next) > 0 {
                         dir.next = segment.end();
                     }
@@ -98,6 +102,9 @@ impl Reassembly {
         let offset = ahead(segment.seq, dir.next);
         if offset > 0 {
             return self.gap(id, d, segment, offset, heads);
+        }
+        if dir.state == State::Waiting {
+            return self.wait(id, d, segment, heads);
         }
         if ahead(segment.end(), dir.next) <= 0 {
             if !dir.has(Dir::SKIPPING) {
@@ -133,6 +140,9 @@ impl Reassembly {
             if at >= segment.wire {
                 return Ok(());
             }
+            if dir.state == State::Waiting {
+                return self.wait(id, d, segment, heads);
+            }
             dir.clear(Dir::SKIPPING);
             let Some(rest) = segment.bytes.get(at as usize..).filter(|rest| !rest.is_empty())
             else {
@@ -141,6 +151,13 @@ impl Reassembly {
             match dir.state {
                 State::Ready => self.begin(id, d, segment, rest, heads)?,
                 State::Head => self.more(id, d, segment, rest, heads)?,
+                // `H` is no digit: here no chunk begins but the next response.
+                State::ChunkSize if dir.has(Dir::DOUBT) => {
+                    dir.clear(Dir::DOUBT);
+                    if rest[0] == b'H' {
+                        dir.state = State::Ready;
+                    }
+                }
                 _ => match chunked::step(dir, rest) {
                     Step::Took(bytes) => {
                         dir.next = dir.next.wrapping_add(bytes);
@@ -282,16 +299,27 @@ impl Reassembly {
             flags: Flags::default(),
             after: rest.get(end.saturating_sub(before as usize)..).unwrap_or_default(),
         };
-        self.message(id, d, &message, heads)
+        self.message(id, d, &message, heads)?;
+        self.works.give_back(partial.bytes);
+        Ok(())
     }
 
     /// A whole head: it becomes a row, and what it says of its body is done.
     fn message(&mut self, id: u32, d: usize, message: &Message<'_>, heads: &mut Heads) -> Result {
         self.table.flow_mut(id).set(Flow::HTTP);
         let body = match message.kind {
-            Kind::Request => self.request(id, d, message, heads)?,
+            Kind::Request => Some(self.request(id, d, message, heads)?),
             Kind::Response => self.response(id, d, message, heads)?,
         };
+        match body {
+            Some(body) => self.body(id, d, body),
+            None => self.table.dir(id, d).state = State::Waiting,
+        }
+        Ok(())
+    }
+
+    /// Goes on behind a head that this body follows.
+    pub(super) fn body(&mut self, id: u32, d: usize, body: Body) {
         let flow = self.table.flow_mut(id);
         let dir = &mut flow.dirs[d & 1];
         match body {
@@ -324,7 +352,6 @@ impl Reassembly {
                 }
             }
         }
-        Ok(())
     }
 
     /// All that came of a head becomes a row.
@@ -346,9 +373,9 @@ impl Reassembly {
             after: b"",
         };
         match kind {
-            Kind::Request => self.request(id, d, &message, heads)?,
-            Kind::Response => self.response(id, d, &message, heads)?,
-        };
+            Kind::Request => drop(self.request(id, d, &message, heads)?),
+            Kind::Response => drop(self.response(id, d, &message, heads)?),
+        }
         Ok(())
     }
 
@@ -369,7 +396,7 @@ impl Reassembly {
         let is_http = flow.has(Flow::HTTP);
         flow.dirs[d & 1].state = if is_http { State::Lost } else { State::Other };
         flow.dirs[d & 1].clear(Dir::DOUBT | Dir::SKIPPING);
-        flow.set(Flow::UNSURE);
+        flow.set(Flow::UNSURE | Flow::MISSED);
     }
 
     /// A segment that came too early.
@@ -388,8 +415,7 @@ impl Reassembly {
             self.give_up_head(id, d, heads)?;
             self.lose(id, d);
             self.table.dir(id, d).next = segment.seq;
-            return if self.table.dir(id, d).state == State::Lost
-                && boundary::begins(segment.bytes).is_some()
+            return if self.table.dir(id, d).state == State::Lost && boundary::is_head(segment.bytes)
             {
                 self.table.dir(id, d).state = State::Ready;
                 self.consume(id, d, segment, heads)
@@ -409,11 +435,30 @@ impl Reassembly {
         Ok(())
     }
 
+    /// Keeps what comes while a response's request is awaited; when that is too much, goes on
+    /// as if nobody knew the request.
+    #[cold]
+    fn wait(&mut self, id: u32, d: usize, segment: &Segment<'_>, heads: &mut Heads) -> Result {
+        let Dir { next, work, .. } = *self.table.dir(id, d);
+        let rest = match ahead(next, segment.seq) {
+            ..=0 => *segment,
+            _ => segment.split(next).1,
+        };
+        if ahead(rest.end(), next) > 0 && !self.works.keep(work, &rest, next, MOST_WAITING) {
+            self.go_on(id, d);
+            self.drain(id, d, heads)?;
+        }
+        Ok(())
+    }
+
     /// Takes what waited and waits no longer.
-    fn drain(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
+    pub(super) fn drain(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
         loop {
             let Dir { work, next, state, .. } = *self.table.dir(id, d);
             if work == NONE {
+                return Ok(());
+            }
+            if state == State::Waiting {
                 return Ok(());
             }
             let anything = matches!(state, State::Lost | State::Close | State::Other);
@@ -441,6 +486,10 @@ impl Reassembly {
 
     /// Waits no longer for the bytes that are missing.
     pub(super) fn give_up(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
+        if self.table.dir(id, d).state == State::Waiting {
+            self.go_on(id, d);
+            return self.drain(id, d, heads);
+        }
         self.count(Count::Gaps);
         self.give_up_head(id, d, heads)?;
         self.lose(id, d);
@@ -500,7 +549,7 @@ fn doubt(dir: &mut Dir, segment: &Segment<'_>) {
         return;
     }
     dir.clear(Dir::DOUBT);
-    if segment.seq == body && boundary::begins(segment.bytes) == Some(Kind::Response) {
+    if segment.seq == body && boundary::is_status_line(segment.bytes) {
         dir.next = body;
     }
 }

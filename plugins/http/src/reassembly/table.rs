@@ -41,6 +41,9 @@ pub(super) enum State {
     TrailerLine,
     /// In a body that ends with the connection.
     Close,
+    /// Behind the head of a response whose request is still to come, which may have been HEAD:
+    /// then there is no body.
+    Waiting,
     /// After a gap; at the next segment that begins with a head it goes on.
     Lost,
     /// Another protocol.
@@ -143,6 +146,8 @@ impl Flow {
     pub(super) const ONE_WAY: u8 = 8;
     /// Heads may be missing, so that the next response need not be that to the next request.
     pub(super) const UNSURE: u8 = 16;
+    /// As [`Self::UNSURE`], until the next request, which keeps it for itself.
+    pub(super) const MISSED: u8 = 64;
     /// Requests come in direction 1.
     pub(super) const ASKS_1: u8 = 32;
 
@@ -194,7 +199,8 @@ impl Table {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.used
     }
 
@@ -226,6 +232,13 @@ impl Table {
     #[inline]
     pub(super) fn key(&self, id: u32) -> u64 {
         self.get(id).map_or(0, |flow| flow.key)
+    }
+
+    /// The numbers of what waits in a flow, if there is such a flow.
+    #[inline]
+    pub(super) fn works(&self, id: u32) -> impl Iterator<Item = u32> + use<> {
+        let works = self.get(id).map_or([NONE; 2], |flow| flow.dirs.map(|dir| dir.work));
+        works.into_iter().filter(|work| *work != NONE)
     }
 
     #[inline]

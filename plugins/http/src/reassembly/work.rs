@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::segment::Segment;
 use crate::{
     boundary::End,
+    framing::Framing,
     head::{Flags, Kind},
     rows::Seen,
 };
@@ -40,6 +41,7 @@ pub(super) struct Held {
     pub seq: u32,
     pub head: Vec<u8>,
     pub flags: Flags,
+    pub framing: Framing,
 }
 
 /// The head of which the beginning is there.
@@ -112,16 +114,31 @@ impl Work {
 pub(super) struct Works {
     all: Vec<Work>,
     free: Vec<u32>,
+    /// Memory to be used again, so that a usual stream allocates nothing.
+    spare: Vec<Vec<u8>>,
     pub bytes: usize,
 }
 
+/// How many spare buffers there are at most, and of how many bytes.
+const SPARE: usize = 1024;
+const SPARE_BYTES: usize = 4096;
+
 impl Works {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), free: Vec::new(), bytes: 0 }
+        Self { all: Vec::new(), free: Vec::new(), spare: Vec::new(), bytes: 0 }
     }
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Work> {
         self.all.get_mut(number as usize)
+    }
+
+    /// Reads what will be needed, so that it is in the cache by then.
+    #[inline]
+    pub(super) fn touch(&self, number: u32) -> usize {
+        self.all.get(number as usize).map_or(0, |work| {
+            let last = work.partial.bytes.last().copied().unwrap_or(0);
+            usize::from(last) ^ work.early.len() ^ work.held.len()
+        })
     }
 
     /// Numbers from 0 up to this are in use or free.
@@ -146,8 +163,13 @@ impl Works {
             return false;
         }
         self.bytes -= size_of::<Work>();
-        // What was large once does not stay large.
-        *work = Work::default();
+        // What was large once does not stay large, and few keep anything at all.
+        let few = 8;
+        work.owner = None;
+        work.partial = Partial::default();
+        if self.free.len() >= SPARE || work.early.capacity() > few || work.held.capacity() > few {
+            *work = Work::default();
+        }
         self.free.push(number);
         true
     }
@@ -157,6 +179,9 @@ impl Works {
         let Some(work) = self.all.get_mut(number as usize) else { return false };
         let head = &mut work.partial.bytes;
         let before = head.capacity();
+        if before == 0 {
+            *head = self.spare.pop().unwrap_or_default();
+        }
         let fit = bytes.len().min(most.saturating_sub(head.len()));
         head.extend_from_slice(&bytes[..fit]);
         self.bytes += head.capacity() - before;
@@ -169,6 +194,21 @@ impl Works {
         let partial = partial.unwrap_or_default();
         self.bytes -= partial.bytes.capacity();
         partial
+    }
+
+    /// A copy of bytes, in memory that was used before.
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut copy = self.spare.pop().unwrap_or_default();
+        copy.extend_from_slice(bytes);
+        copy
+    }
+
+    /// Keeps the memory of what was taken.
+    pub(super) fn give_back(&mut self, mut bytes: Vec<u8>) {
+        if self.spare.len() < SPARE && (1..=SPARE_BYTES).contains(&bytes.capacity()) {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
     }
 
     /// Keeps a segment that came too early. Whether it is within the bounds of its direction.
@@ -198,6 +238,11 @@ impl Works {
         work.early_bytes -= first.bytes.len();
         self.bytes -= first.size();
         work.early.pop_front()
+    }
+
+    /// What the last response that waits says of its body.
+    pub(super) fn framing(&mut self, number: u32) -> Option<Framing> {
+        Some(self.get(number)?.held.back()?.framing)
     }
 
     pub(super) fn hold(&mut self, number: u32, held: Held) {
@@ -236,7 +281,8 @@ mod tests {
     #[test]
     fn of_bytes_that_came_twice_the_first_copy_counts() {
         // (segments by offset, what waits in the end)
-        let cases: &[(&[(u32, &[u8])], &[(u32, &[u8])])] = &[
+        type Pieces = &'static [(u32, &'static [u8])];
+        let cases: &[(Pieces, Pieces)] = &[
             (&[(5, b"aa"), (9, b"bb")], &[(5, b"aa"), (9, b"bb")]),
             (&[(9, b"bb"), (5, b"aa")], &[(5, b"aa"), (9, b"bb")]),
             (&[(5, b"aaa"), (6, b"bbb")], &[(5, b"aaa"), (8, b"b")]),
@@ -252,8 +298,8 @@ mod tests {
         for (segments, expected) in cases {
             let mut works = Works::new();
             let number = works.add(0, 0);
-            for (offset, bytes) in *segments {
-                let seq = next.wrapping_add(*offset);
+            for &(offset, bytes) in *segments {
+                let seq = next.wrapping_add(offset);
                 let wire = u32::try_from(bytes.len()).unwrap_or(0);
                 let segment = Segment { seq, ack: None, bytes, wire, seen: seen() };
                 assert!(works.keep(number, &segment, next, 100));

@@ -1,6 +1,9 @@
 //! Streams: what several segments hold, and which response belongs to which request.
 
-use ringmill_sdk::testing::{Frame, Ran, Row, Trial, decoded, frame_time, rows};
+use ringmill_sdk::{
+    Timestamp,
+    testing::{Frame, Ran, Row, Trial, decoded, frame_time, rows},
+};
 
 mod generated;
 
@@ -358,15 +361,15 @@ fn what_is_lost_is_said() {
             "what the capture cut",
             vec![
                 step(true, 100, 500, GET).cut(12),
-                step(true, 128, 500, GET),
                 step(false, 500, 128, [OK, b"hello"].concat()).cut(3),
+                step(true, 128, 543, GET),
                 step(false, 543, 156, OK).cut(2),
             ],
             &[
                 "1: GET - /a [truncated]",
                 "2: GET h /a",
-                "1: 200 to GET - /a after 2",
-                "2: 200 to GET h /a after 2 [truncated]",
+                "1: 200 to GET - /a after 1",
+                "2: 200 to GET h /a after 1 [truncated]",
             ],
         ),
         (
@@ -438,4 +441,124 @@ fn one_direction_is_enough() {
     ];
     let no = |n: u32| format!("{n}: 200 [no_request]");
     assert_eq!(told(&responses), (1..=5).map(no).collect::<Vec<_>>());
+}
+
+#[test]
+fn secrets_do_not_come_out_of_heads_in_pieces() {
+    let request = b"GET http://me:hunter2@h/x HTTP/1.1\r\nHost: me:hunter2@h\r\n\
+        Cookie: hunter2\r\nReferer: http://me:hunter2@r/\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nSet-Cookie: hunter2\r\nContent-Length: 0\r\n\r\n";
+    for cut in 1..request.len() {
+        for lost in [false, true] {
+            let mut steps = opened(&[
+                step(true, 100, 500, &request[..cut]),
+                step(true, at(100, cut), 500, &request[cut..]),
+                step(false, 500, at(100, request.len()), &response[..cut.min(response.len())]),
+                step(false, at(500, cut), 1, response.get(cut..).unwrap_or_default()),
+            ]);
+            if lost {
+                steps.remove(3);
+            }
+            let ran = ran("", &steps);
+            let out = format!("{:?}{:?}", rows(&ran.records), ran.logs);
+            assert!(!out.contains("hunt"), "cut at {cut}: {out}");
+            if !lost {
+                assert!(out.contains("\"request_uri\": \"http://h/x\""), "cut at {cut}: {out}");
+                assert!(out.contains("\"request_host\": \"h\""), "cut at {cut}: {out}");
+            }
+        }
+    }
+}
+
+/// Runs segments at these seconds, with a tick at each second between.
+fn timed(options: &str, steps: &[(i64, Step)], until: i64) -> Vec<String> {
+    let mut trial = Trial::<Http>::new(options).unwrap();
+    let mut steps = steps.iter().peekable();
+    for second in 0..=until {
+        let now = Timestamp(frame_time(0).0 + second * 1_000_000_000);
+        while let Some((_, step)) = steps.next_if(|(at, _)| *at == second) {
+            trial.packets([decoded(&step.frame(), now)]).unwrap();
+        }
+        trial.tick(now).unwrap();
+    }
+    rows(&trial.ran().records).iter().map(short).collect()
+}
+
+#[test]
+fn what_is_over_comes_out_before_the_end() {
+    let part = "1: GET - /a [truncated,incomplete]";
+    let begun = || (0, step(true, 100, 500, &GET[..18]));
+    // (what, segments, seconds, rows)
+    type Case<'a> = (&'a str, Vec<(i64, Step)>, i64, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
+        ("a head that stays away, not yet", vec![begun()], 9, &[]),
+        ("a head that stays away", vec![begun()], 40, &[part]),
+        (
+            "its end comes too late",
+            vec![begun(), (11, step(true, 118, 500, &GET[18..]))],
+            40,
+            &[part],
+        ),
+        ("behind a gap", vec![begun(), (1, step(true, 128, 500, GET))], 7, &[part, "2: GET h /a"]),
+        (
+            "a response that waits for a request",
+            vec![(0, step(false, 500, 100, OK))],
+            3,
+            &["1: 200 [no_request]"],
+        ),
+    ];
+    for (what, steps, until, expected) in cases {
+        assert_eq!(timed("idle_seconds = 10", steps, *until), *expected, "{what}");
+    }
+}
+
+#[test]
+fn bounds_are_kept() {
+    let long = [b"GET /a HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 300], b"\r\n\r\n".to_vec()].concat();
+    let pieces: Vec<_> = long
+        .chunks(50)
+        .enumerate()
+        .map(|(n, piece)| step(true, at(100, n * 50), 500, piece))
+        .chain([step(true, at(100, long.len()), 500, GET)])
+        .collect();
+    let out = ran("head_bytes = 64", &pieces);
+    let told: Vec<_> = rows(&out.records).iter().map(short).collect();
+    assert_eq!(told, ["1: GET - /a [truncated,oversize]", "2: GET h /a"]);
+    assert_eq!(out.counters["heads.oversize"], 1);
+
+    // A table of one flow: the second takes the first one's place.
+    let other = |payload: &[u8]| Frame::tcp("192.0.2.9:1", SERVER).payload(payload).build();
+    let mut trial = Trial::<Http>::new("flows = 1").unwrap();
+    let first = step(true, 100, 500, &GET[..18]).frame();
+    let second = other(GET);
+    trial.packets([decoded(&first, frame_time(0)), decoded(&second, frame_time(1))]).unwrap();
+    trial.finish().unwrap();
+    let out = trial.ran();
+    let told: Vec<_> = rows(&out.records).iter().map(short).collect();
+    assert_eq!(told, ["1: GET - /a [truncated,incomplete]", "1: GET h /a"]);
+    assert_eq!(out.counters["flows.evicted"], 1);
+}
+
+/// Eight times the bytes, one in a segment, take about eight times the time.
+#[test]
+fn heads_in_segments_of_one_byte_take_linear_time() {
+    let time = |bytes: usize, filler: &[u8]| {
+        let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        head.extend(filler.iter().cycle().take(bytes));
+        let mut frames = vec![step(true, 99, 0, "").flags("S").frame()];
+        let bytes = head.iter().enumerate();
+        frames.extend(bytes.map(|(n, byte)| step(true, at(100, n), 500, [*byte]).frame()));
+        let mut trial = Trial::<Http>::new("").unwrap();
+        let begin = std::time::Instant::now();
+        for part in frames.chunks(256) {
+            trial.packets(part.iter().map(|frame| decoded(frame, frame_time(0)))).unwrap();
+        }
+        trial.finish().unwrap();
+        assert_eq!(rows(&trial.ran().records).len(), 1);
+        begin.elapsed()
+    };
+    for filler in [&b"x"[..], b"\n\r\r\r\r\r\r\r", b"\r", b"a: b\r\n"] {
+        let (small, large) = (time(7_000, filler), time(56_000, filler));
+        assert!(large < small * 40, "{}: {small:?}, {large:?}", filler.escape_ascii());
+    }
 }

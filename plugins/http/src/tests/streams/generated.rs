@@ -48,7 +48,7 @@ fn exchange() -> impl Strategy<Value = Exchange> {
 
 /// A body that looks like heads, so that only its length tells.
 fn body(length: usize) -> Vec<u8> {
-    b"HTTP/1.1 404 In a body\r\n\r\nGET /body HTTP/1.1\r\n\r\n"
+    b"=HTTP/1.1 404 In a body\r\n\r\nGET /body HTTP/1.1\r\n\r\n"
         .iter()
         .copied()
         .cycle()
@@ -272,7 +272,7 @@ proptest! {
         prop_assert!(found.is_subset(&known), "{:?}", found.difference(&known));
         for client in [true, false] {
             // From the first segment that begins with a head on, all of them.
-            let begins = |it: &&Step| it.from_client == client && crate::boundary::begins(&it.bytes).is_some();
+            let begins = |it: &&Step| it.from_client == client && crate::boundary::is_head(&it.bytes);
             let Some(begin) = steps[from..].iter().find(begins) else { continue };
             let missed: Vec<u8> = steps
                 .iter()
@@ -313,8 +313,9 @@ proptest! {
         prop_assert!(found.is_subset(&expected), "{:?}", found.difference(&expected));
         for row in &rows {
             // Never the wrong request.
-            if let (Some(server), Some(uri)) = (row.get("server"), row.get("request_uri")) {
-                prop_assert_eq!(&server[1..], &uri[1..], "{:?}", row);
+            if let (Some((false, number)), Some(uri)) = (name(row), row.get("request_uri")) {
+                let asked = format!("/{number}");
+                prop_assert!(asked.starts_with(uri), "{:?}", row);
             }
         }
         if found.len() < expected.len() {
@@ -325,8 +326,11 @@ proptest! {
     }
 }
 
-/// Which head a row is: from the client or not, and its number.
+/// Which whole head a row is: from the client or not, and its number.
 fn name(row: &Row) -> Option<(bool, String)> {
+    if row.get("flags").is_some_and(|flags| flags.contains("incomplete")) {
+        return None;
+    }
     match (row.get("uri"), row.get("server")) {
         (Some(uri), _) => Some((true, uri[1..].to_owned())),
         (None, Some(server)) => Some((false, server[1..].to_owned())),
