@@ -7,8 +7,7 @@
 //! * how packets are split into batches makes no difference: rows, their order, counters;
 //! * there are no more rows than the captured bytes can be the beginnings of;
 //! * each row is of one of the connections, and counted as a head;
-//! * a response that names a request names one of its own connection and exchange;
-//! * what is held is bounded by the options, and given back at the end.
+//! * a response that names a request names one of its own connection and exchange.
 
 use std::collections::{BTreeMap, BTreeSet};
 
