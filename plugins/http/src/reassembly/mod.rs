@@ -14,8 +14,9 @@
 //! `incomplete`, and the next segment that begins with a head goes on. Of bytes that come
 //! twice the first copy counts (the policy that Snort and Suricata name `first`).
 //!
-//! **Time** comes from packets and ticks. A limit is checked when a packet comes and when time
-//! is told, with the same result, so that how often it is told does not matter.
+//! **Time** comes from packets and ticks. What waits in a connection is looked at when a packet of
+//! its direction comes and when time is told; so how often it is told can decide whether a
+//! response still finds a request that came a second after it.
 
 mod answers;
 mod chunked;
