@@ -272,7 +272,9 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         assert!(dropped > received, "{received} received, {dropped} dropped: was it slow?");
         assert_eq!(received + dropped, first.packets + second.packets, "{workers} workers");
         assert_eq!(ended.shares().iter().sum::<u64>(), received);
-        assert!(grown < 4096, "its memory grew by {grown} KiB");
+        // What connections with gaps may keep is bounded by the options of `http`; a copy of what
+        // found no place would be hundreds of MiB.
+        assert!(grown < 16 << 10, "its memory grew by {grown} KiB");
     }
 }
 
