@@ -199,7 +199,8 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         assert_eq!(ended.shares().iter().sum::<u64>(), received);
         // The driver of a veth pair counts what our ring refuses as its own loss, too.
         assert_eq!(ended.ledger["interfaces"][0]["nic_dropped"], serde_json::json!({}), "{mode:?}");
-        assert!(grown < 4096, "its memory grew by {grown} KiB");
+        // What connections with gaps may keep is bounded by the options of `http`.
+        assert!(grown < 16 << 10, "its memory grew by {grown} KiB");
     }
 }
 

@@ -272,8 +272,7 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         assert!(dropped > received, "{received} received, {dropped} dropped: was it slow?");
         assert_eq!(received + dropped, first.packets + second.packets, "{workers} workers");
         assert_eq!(ended.shares().iter().sum::<u64>(), received);
-        // What connections with gaps may keep is bounded by the options of `http`; a copy of what
-        // found no place would be hundreds of MiB.
+        // What connections with gaps may keep is bounded by the options of `http`.
         assert!(grown < 16 << 10, "its memory grew by {grown} KiB");
     }
 }
