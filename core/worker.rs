@@ -49,7 +49,6 @@ impl Worker<'_> {
             }
             let mut batch = spare.recycle().with_arena(&arena);
             let filled = self.source.fill(&mut batch);
-            let idle = batch.all().is_empty();
             self.tally.received(&batch);
             if let Err(failure) = self.chain.packets(&mut batch, self.outlet) {
                 self.tally.failed(&batch, &failure.stage);
@@ -58,7 +57,7 @@ impl Worker<'_> {
             self.tally.verdicts(&batch);
             spare = batch.recycle();
             arena.clear();
-            if clock.second_passed(self.time_of_packets(idle)) {
+            if clock.second_passed() {
                 self.source.second();
                 self.chain.tick(self.now(), self.outlet)?;
             }
@@ -69,37 +68,23 @@ impl Worker<'_> {
         self.chain.finish(self.outlet)
     }
 
-    /// The clock that the seconds are counted by; none for the wall's. When old packets are
-    /// read, theirs counts, so that the same capture gives the same records in every run; while
-    /// none come, as from a pipe, the wall's.
-    fn time_of_packets(&self, idle: bool) -> Option<Timestamp> {
-        (self.replay && !idle).then(|| self.tally.last_packet())
-    }
-
     fn now(&self) -> Timestamp {
         if self.replay { self.tally.last_packet() } else { sinks::now() }
     }
 }
 
 /// Says about once a second that a second has passed.
-struct Clock {
-    wall: Instant,
-    packets: Option<Timestamp>,
-}
+struct Clock(Instant);
 
 impl Clock {
     fn new() -> Self {
-        Self { wall: Instant::now(), packets: None }
+        Self(Instant::now())
     }
 
-    fn second_passed(&mut self, packets: Option<Timestamp>) -> bool {
-        let passed = match packets {
-            None => self.wall.elapsed() >= Duration::from_secs(1),
-            // Also when a capture goes back in time, as the next file may.
-            Some(now) => now.0.abs_diff(self.packets.get_or_insert(now).0) >= 1_000_000_000,
-        };
+    fn second_passed(&mut self) -> bool {
+        let passed = self.0.elapsed() >= Duration::from_secs(1);
         if passed {
-            (self.wall, self.packets) = (Instant::now(), packets);
+            self.0 = Instant::now();
         }
         passed
     }
