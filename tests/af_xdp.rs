@@ -12,6 +12,8 @@ mod common;
 mod net;
 #[path = "af_xdp/packets.rs"]
 mod packets;
+#[path = "live/records.rs"]
+mod records;
 #[path = "af_xdp/refused.rs"]
 mod refused;
 #[path = "af_xdp/rings.rs"]
@@ -30,43 +32,17 @@ use std::{
 use ringmill_bench::play::{self, Plan, Sent};
 
 use crate::{
-    common::{key_file, root},
     net::Net,
+    records::{captures, config},
 };
 
-/// What is sent: from every server, over IPv4 and IPv6, with tags and without, and with frames that
-/// are longer than a frame of the ring.
-fn captures() -> Vec<PathBuf> {
-    let names = [
-        "curl-keepalive-ipv4.pcap",
-        "curl-long-cookie-split.pcap",
-        "curl-methods-nginx-apache.pcap",
-        "curl-qinq.pcap",
-        "offload-left-on.pcap",
-        "python-requests-vlan.pcap",
-    ];
-    names.iter().map(|name| root().join("tests/captures").join(name)).collect()
-}
-
-/// The third of them: 246 packets of many flows.
+/// The third of what is sent: 246 packets of many flows.
 fn methods() -> Vec<u8> {
     fs::read(&captures()[2]).unwrap()
 }
 
 /// A `[capture]` of one interface.
 const CAPTURE: &str = "from = \"af_xdp\"\ninterface = \"cap0\"\nring_mib = 4";
-
-/// A config that takes every head; `capture` is its `[capture]`, `more` stands before `classify`.
-fn config(workers: usize, capture: &str, more: &str, folder: &Path) -> String {
-    let key = key_file(folder);
-    format!(
-        "allow_identifiable = true\n[engine]\nworkers = {workers}\n[capture]\n{capture}\n\
-         [[stage]]\nuse = \"decode\"\n{more}\n[[stage]]\nuse = \"classify\"\n\
-         [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
-         [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
-        folder.join("out.jsonl")
-    )
-}
 
 /// As [`config`], with the stage that remembers all packets.
 fn witnessed(workers: usize, capture: &str, folder: &Path) -> String {

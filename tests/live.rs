@@ -9,6 +9,8 @@ mod cable;
 mod common;
 #[path = "common/net.rs"]
 mod net;
+#[path = "live/records.rs"]
+mod records;
 #[path = "live/refused.rs"]
 mod refused;
 #[path = "live/stages.rs"]

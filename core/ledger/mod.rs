@@ -3,7 +3,8 @@
 //! ```text
 //! packets found in the inputs = received + kept out by the filter
 //!                                                 (unless the run was stopped)
-//! wire = dropped by the NIC + dropped by rings + received                (live)
+//! wire = dropped by the NIC + dropped by rings + kept out by the filter + received
+//!                                                                        (live)
 //! put into a ring = kept out by the filter + taken by its worker         (live)
 //! received = passed + dropped, by stage and reason
 //! rows that left the chain = acknowledged + dropped, for each sink

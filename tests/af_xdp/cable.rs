@@ -4,11 +4,11 @@ use std::{thread, time::Duration};
 
 use ringmill_bench::play::{self, Plan};
 
-use crate::{CAPTURE, Mode, add_pair, config, engine, has_program, methods, net, pair, send};
-
-fn count(stderr: &str, what: &str) -> usize {
-    stderr.matches(what).count()
-}
+use crate::{
+    CAPTURE, Mode, add_pair, config, engine, has_program, methods,
+    net::{self, count},
+    pair, send,
+};
 
 #[test]
 fn an_interface_that_was_down_gives_packets_again() {

@@ -10,23 +10,12 @@ use std::{
 use ringmill_bench::play::{self, Plan};
 
 use crate::{
-    CAPTURE, Mode, captures,
-    common::{Row, rows, run, write_config},
-    config, counted, engine, methods,
+    CAPTURE, Mode, captures, config, counted, engine, methods,
     net::{self, Net},
-    pair, send, send_captures, stages, witnessed,
+    pair,
+    records::{from_files, written},
+    send, send_captures, stages, witnessed,
 };
-
-/// Records in an order of their own, without the time, which is that of the capture.
-fn sorted(mut rows: Vec<Row>) -> Vec<String> {
-    for row in &mut rows {
-        row.remove("time").expect("a record has a time");
-        row.remove("ttfb");
-    }
-    let mut lines: Vec<_> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
-    lines.sort();
-    lines
-}
 
 /// The captures without those that bear tags: the kernel of the sender looks for their addresses
 /// in the wrong place when they come from a packet socket, and chooses any queue, so that even
@@ -38,15 +27,6 @@ fn untagged() -> Vec<PathBuf> {
     captures
 }
 
-/// What a run over the files gives.
-fn from_files() -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = format!("from = \"file\"\nfiles = {:?}", untagged());
-    let text = config(1, &capture, "", folder.path());
-    run(&write_config(folder.path(), &text), &["--quiet"]);
-    sorted(rows(&folder.path().join("out.jsonl")))
-}
-
 /// Sends all captures and compares with the run over the files.
 fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended {
     let running = net::start(engine(net), |folder| config(workers, CAPTURE, "", folder));
@@ -55,7 +35,7 @@ fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended
     let said = &ended.stderr;
     assert_eq!((ended.sum("received"), ended.dropped()), (sent, 0), "{workers} workers: {said}");
     assert_eq!(ended.shares().iter().sum::<u64>(), sent);
-    let found = sorted(rows(&ended.folder().join("out.jsonl")));
+    let found = written(ended.folder());
     let other = found.iter().zip(expected).find(|(ours, theirs)| ours != theirs);
     assert_eq!((found.len(), other), (expected.len(), None), "{workers} workers");
     ended
@@ -63,7 +43,7 @@ fn is_as_the_files(net: &Net, workers: usize, expected: &[String]) -> net::Ended
 
 #[test]
 fn every_packet_comes_once_and_the_records_are_those_of_the_files() {
-    let expected = from_files();
+    let expected = from_files(&untagged(), "");
     assert!(expected.len() > 60, "only {} records", expected.len());
     for mode in [Mode::Native, Mode::Generic] {
         let Some(net) = pair(4, mode) else { return };

@@ -329,3 +329,8 @@ impl Ended {
         drops.flat_map(|drops| drops.values()).map(|n| n.as_u64().unwrap()).sum()
     }
 }
+
+/// How often the engine said something.
+pub fn count(stderr: &str, what: &str) -> usize {
+    stderr.matches(what).count()
+}

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -11,37 +11,11 @@ use std::{
 use ringmill_bench::play::{self, Plan};
 
 use crate::{
-    common::{Row, key_file, root, rows, run, write_config},
+    common::rows,
     net::{self, Net},
+    records::{captures, config, from_files, written},
     stages,
 };
-
-/// Captures that can be sent as they are, from every server and over IPv4 and IPv6, with tags and
-/// without, and with frames that are longer than any network sends.
-const CAPTURES: [&str; 6] = [
-    "curl-keepalive-ipv4.pcap",
-    "curl-long-cookie-split.pcap",
-    "curl-methods-nginx-apache.pcap",
-    "curl-qinq.pcap",
-    "offload-left-on.pcap",
-    "python-requests-vlan.pcap",
-];
-
-fn captures() -> Vec<PathBuf> {
-    CAPTURES.iter().map(|name| root().join("tests/captures").join(name)).collect()
-}
-
-/// A config that takes every head; `capture` is its `[capture]`, `more` stands before `http`.
-pub(crate) fn config(workers: usize, capture: &str, more: &str, folder: &Path) -> String {
-    let key = key_file(folder);
-    format!(
-        "allow_identifiable = true\n[engine]\nworkers = {workers}\n[capture]\n{capture}\n\
-         [[stage]]\nuse = \"decode\"\n{more}\n[[stage]]\nuse = \"classify\"\n\
-         [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
-         [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
-        folder.join("out.jsonl")
-    )
-}
 
 /// The stage that remembers all packets.
 pub(crate) fn witness(folder: &Path) -> String {
@@ -61,30 +35,10 @@ fn raw(capture: &str, folder: &Path) -> String {
     config(1, &capture, "", folder).replacen("[[stage]]", &first, 1)
 }
 
-/// Records in an order of their own, without the time, which is that of the capture.
-fn sorted(mut rows: Vec<Row>) -> Vec<String> {
-    for row in &mut rows {
-        row.remove("time").expect("a record has a time");
-        row.remove("ttfb");
-    }
-    let mut lines: Vec<_> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
-    lines.sort();
-    lines
-}
-
-/// What a run over the files gives.
-fn from_files() -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = format!("from = \"file\"\nfiles = {:?}", captures());
-    let text = config(1, &capture, "", folder.path());
-    run(&write_config(folder.path(), &text), &["--quiet"]);
-    sorted(rows(&folder.path().join("out.jsonl")))
-}
-
 #[test]
 fn every_packet_comes_once_and_the_records_are_those_of_the_files() {
     let Some(net) = Net::with_pairs(1, 4) else { return };
-    let expected = from_files();
+    let expected = from_files(&captures(), "");
     assert!(expected.len() > 80, "only {} records", expected.len());
     for workers in [1, 2, 4] {
         let capture = "from = \"af_packet\"\ninterface = \"cap0\"";
@@ -97,7 +51,7 @@ fn every_packet_comes_once_and_the_records_are_those_of_the_files() {
         assert_eq!(ended.shares().iter().sum::<u64>(), sent);
         let busy = ended.shares().iter().filter(|share| **share > 0).count();
         assert_eq!(busy, workers, "{:?}", ended.shares());
-        let found = sorted(rows(&ended.folder().join("out.jsonl")));
+        let found = written(ended.folder());
         let other = found.iter().zip(&expected).find(|(ours, theirs)| ours != theirs);
         assert_eq!((found.len(), other), (expected.len(), None), "{workers} workers");
         assert_eq!(net.promiscuity("cap0"), 0);
@@ -302,11 +256,7 @@ fn a_filter_lets_through_what_it_does_from_files() {
     ];
     for (filter, snaplen) in cases {
         let filter = format!("filter = \"{filter}\"\nsnaplen = {snaplen}");
-        let folder = tempfile::tempdir().unwrap();
-        let capture = format!("from = \"file\"\nfiles = {:?}\n{filter}", captures());
-        let text = config(1, &capture, "", folder.path());
-        run(&write_config(folder.path(), &text), &["--quiet"]);
-        let expected = sorted(rows(&folder.path().join("out.jsonl")));
+        let expected = from_files(&captures(), &filter);
         assert!(expected.len() > 5, "{filter}: {} records", expected.len());
         let capture = format!("from = \"af_packet\"\ninterface = \"cap0\"\n{filter}");
         let engine = net.command(Path::new(env!("CARGO_BIN_EXE_engine")));
@@ -314,7 +264,7 @@ fn a_filter_lets_through_what_it_does_from_files() {
         let sent = net.send_captures("out0", &captures());
         let ended = running.stop().good();
         assert!(ended.sum("received") < sent, "{filter}");
-        let found = sorted(rows(&ended.folder().join("out.jsonl")));
+        let found = written(ended.folder());
         let other = found.iter().zip(&expected).find(|(ours, theirs)| ours != theirs);
         assert_eq!((found.len(), other), (expected.len(), None), "{filter}");
     }

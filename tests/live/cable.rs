@@ -5,9 +5,10 @@ use std::{fs, path::Path, process::Command, thread, time::Duration};
 use ringmill_bench::play::{self, Plan};
 
 use crate::{
-    af_packet::{config, flows, witness},
+    af_packet::{flows, witness},
     common::root,
-    net::{self, Net},
+    net::{self, Net, count},
+    records::config,
     stages,
 };
 
@@ -20,10 +21,6 @@ fn engine(net: &Net) -> Command {
 }
 
 const CAPTURE: &str = "from = \"af_packet\"\ninterface = \"cap0\"";
-
-fn count(stderr: &str, what: &str) -> usize {
-    stderr.matches(what).count()
-}
 
 #[test]
 fn an_interface_that_was_down_gives_packets_again() {

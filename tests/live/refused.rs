@@ -3,8 +3,8 @@
 use std::{path::Path, process::Command};
 
 use crate::{
-    af_packet::config,
     net::{self, Net},
+    records::config,
 };
 
 fn engine(net: &Net) -> Command {
