@@ -180,13 +180,28 @@ impl Reassembly {
         flows: &Flows,
         heads: &mut Heads,
     ) -> Result {
-        // Three rounds, because what is asked for together comes to the cache together: the
-        // filter and the keys first, then the index, then the connections themselves.
-        let mut keys = [0; BATCH];
+        // Rounds, because none of these tables stays in the cache, and what is asked for together
+        // comes together: the filters and the SYNs first, then the index, then the connections
+        // themselves. No round but the last changes anything.
         let packets = batch.all();
-        for (packet, key) in packets.iter().zip(&mut keys) {
-            if is_candidate(packet) && self.is_wanted(packet) {
-                *key = key_of(packet, flows);
+        let touched = packets.iter().map(|packet| self.table.coarse(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
+        let (mut filtered, mut begun) = (Picked::default(), Picked::default());
+        for (at, packet) in packets.iter().enumerate() {
+            let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
+            filtered.pick(at, is_candidate & (is_head(packet) | (self.table.coarse(hash) > 0)));
+            let is_syn = packet.tcp_flags() & SYN != 0;
+            begun.pick(at, is_candidate & (is_syn | self.syns.may_have(hash)));
+        }
+        let touched = filtered.of(packets).map(|(_, packet)| self.table.fine(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
+        let touched = begun.of(packets).map(|(_, packet)| self.syns.touch(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, tag| all ^ tag));
+
+        let mut keys = [0; BATCH];
+        for (at, packet) in filtered.of(packets) {
+            if self.is_wanted(packet) {
+                keys[at] = key_of(packet, flows);
             }
         }
         let mut ids = [NONE; BATCH];
@@ -212,8 +227,7 @@ impl Reassembly {
     /// Whether it takes more than a look at the filter.
     #[inline]
     fn is_wanted(&self, packet: &Packet<'_>) -> bool {
-        matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
-            || self.table.may_have(packet.flow_hash())
+        is_head(packet) || self.table.may_have(packet.flow_hash())
     }
 
     /// `key` is 0 where it was not made yet.
@@ -227,13 +241,14 @@ impl Reassembly {
     ) -> Result {
         let hash = packet.flow_hash();
         if !self.is_wanted(packet) {
-            let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
-            if tcp.flags & SYN == 0 && self.syns.get(hash) == [None; 2] {
-                // Most packets of most connections end here.
+            let is_syn = packet.tcp_flags() & SYN != 0;
+            if !is_syn && !self.syns.may_have(hash) {
+                // Most packets of most connections end here, looked at in their descriptor only.
                 return Ok(());
             }
+            let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
             let d = direction(packet);
-            if tcp.flags & SYN != 0 {
+            if is_syn {
                 self.syns.put(hash, d, tcp.seq.wrapping_add(1));
                 return Ok(());
             }
@@ -256,7 +271,7 @@ impl Reassembly {
     /// A packet of a connection that is there or is to be taken up.
     fn flow(&mut self, packet: &Packet<'_>, seen: &Seen, heads: &mut Heads) -> Result {
         let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
-        let d = usize::from((seen.src, seen.src_port) > (seen.dst, seen.dst_port));
+        let d = direction(packet);
         let (hash, now) = (packet.flow_hash(), units(packet.time()));
         let mut found = self.table.find(seen.flow);
         if let Some(id) = found
@@ -452,24 +467,61 @@ impl Reassembly {
     }
 }
 
+/// The numbers of some packets of a batch, in their order.
+struct Picked {
+    numbers: [u8; BATCH],
+    count: usize,
+}
+
+impl Default for Picked {
+    #[inline]
+    fn default() -> Self {
+        Self { numbers: [0; BATCH], count: 0 }
+    }
+}
+
+impl Picked {
+    /// Takes it, if `wanted`; there is no branch to be mispredicted.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a batch has 256 packets at most")]
+    fn pick(&mut self, at: usize, wanted: bool) {
+        if let Some(number) = self.numbers.get_mut(self.count) {
+            *number = at as u8;
+        }
+        self.count += usize::from(wanted);
+    }
+
+    #[inline]
+    fn of<'p, 'a>(
+        &self,
+        packets: &'p [Packet<'a>],
+    ) -> impl Iterator<Item = (usize, &'p Packet<'a>)> + use<'_, 'p, 'a> {
+        let numbers = self.numbers.iter().take(self.count).map(|number| usize::from(*number));
+        numbers.filter_map(|at| Some((at, packets.get(at)?)))
+    }
+}
+
+/// Whether its payload begins with a head.
+#[inline]
+fn is_head(packet: &Packet<'_>) -> bool {
+    matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
+}
+
 /// Whether it can change anything: it has payload, on the wire at least, or begins or ends a
 /// connection.
 #[inline]
 fn is_candidate(packet: &Packet<'_>) -> bool {
-    packet.protocol() == TCP
-        && packet.verdict() == 0
-        && (packet.layers().payload_len > 0 || packet.is_truncated() || has_flags(packet))
-}
-
-#[inline]
-fn has_flags(packet: &Packet<'_>) -> bool {
-    Tcp::of(packet).is_some_and(|tcp| tcp.flags & (SYN | FIN | RST) != 0)
+    let begins_or_ends = packet.tcp_flags() & (SYN | FIN | RST) != 0;
+    let has_payload = packet.layers().payload_len > 0 || packet.is_truncated();
+    packet.protocol() == TCP && packet.verdict() == 0 && (has_payload || begins_or_ends)
 }
 
 /// 0 from the lower end to the higher.
 #[inline]
 fn direction(packet: &Packet<'_>) -> usize {
     let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
+    // As numbers: comparing arrays byte by byte is what a SYN would cost most.
+    let [src, dst] = [src, dst].map(u128::from_be_bytes);
     usize::from((src, src_port) > (dst, dst_port))
 }
 
