@@ -78,7 +78,7 @@ const BEHIND: i64 = 1_000_000_000;
 /// In how many ticks each connection is looked at once.
 const ROUND: usize = 16;
 
-/// A late or repeated SYN belongs to a connection of which this many bytes were seen, at most.
+/// A late or repeated SYN belongs to a connection of which this many bytes were seen at most.
 const LATE_SYN: u32 = 1 << 20;
 
 /// Limits, from the stage's options.
@@ -286,7 +286,7 @@ impl Reassembly {
         }
         let seq = tcp.first();
         if let Some(id) = found.filter(|_| tcp.flags & SYN != 0)
-            && self.is_another(id, d, seq)
+            && self.is_another(id, d, &tcp)
         {
             self.end(id, heads)?;
             found = None;
@@ -342,12 +342,18 @@ impl Reassembly {
         Ok(Some(id))
     }
 
-    /// Whether a SYN with this first byte begins another connection between the same ports.
-    fn is_another(&mut self, id: u32, d: usize, first: u32) -> bool {
+    /// Whether a SYN begins another connection between the same ports.
+    fn is_another(&mut self, id: u32, d: usize, tcp: &Tcp) -> bool {
         let flow = self.table.flow(id);
-        let dir = &flow.dirs[d & 1];
-        let late = dir.next.wrapping_sub(first) <= LATE_SYN;
-        flow.has(Flow::CLOSED) && dir.next != first || !late && !matches!(dir.state, State::Unknown)
+        let (dir, other) = (&flow.dirs[d & 1], &flow.dirs[(1 - d) & 1]);
+        let is_near = |next: u32, seq: u32| next.wrapping_sub(seq) <= LATE_SYN;
+        // A server may answer one SYN twice, and begin elsewhere; what came first counts.
+        let is_answer =
+            other.state != State::Unknown && tcp.ack.is_some_and(|ack| is_near(other.next, ack));
+        let first = tcp.first();
+        !is_answer
+            && (flow.has(Flow::CLOSED) && dir.next != first
+                || dir.state != State::Unknown && !is_near(dir.next, first))
     }
 
     /// A FIN or RST was seen, behind the byte before `end`.

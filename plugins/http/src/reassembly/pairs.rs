@@ -115,9 +115,12 @@ impl Pairs {
         self.all[last as usize].next = number;
     }
 
-    /// Adds a request before the others of the list.
+    /// Adds a request before the others of the list; between it and them others may be missing.
     pub(super) fn push_first(&mut self, first: &mut u32, request: Request, asked: &Asked<'_>) {
         let others = std::mem::replace(first, NONE);
+        if let Some(next) = self.get_mut(others) {
+            next.unsure = true;
+        }
         self.push(first, request, asked);
         if let Some(request) = self.get_mut(*first) {
             request.next = others;
@@ -168,9 +171,10 @@ mod tests {
 
     #[test]
     fn the_one_that_awaited_a_byte_comes_first() {
-        // (awaited, what comes first then, the order then, and of which it is unsure)
-        let cases: &[(u32, bool, [(u32, bool); 3])] = &[
-            (10, true, [(10, false), (20, false), (30, false)]),
+        // (awaited, whether that is there, the order then, and what is unsure)
+        type Order = [(u32, bool); 3];
+        let cases: &[(u32, bool, Order)] = &[
+            (10, true, [(10, false), (20, true), (30, false)]),
             (20, true, [(20, false), (10, true), (30, false)]),
             (30, true, [(30, false), (10, true), (20, true)]),
             (40, false, [(10, true), (20, true), (30, true)]),

@@ -80,9 +80,13 @@ impl Reassembly {
             return self.wait(id, d, segment, heads);
         }
         if ahead(segment.end(), dir.next) <= 0 {
-            if !dir.has(Dir::SKIPPING) {
-                self.count(Count::Repeated);
+            if dir.has(Dir::SKIPPING) {
+                return Ok(());
             }
+            if offset < -FAR && boundary::is_head(segment.bytes) {
+                return self.jump(id, d, segment, heads);
+            }
+            self.count(Count::Repeated);
             return Ok(());
         }
         if dir.work == NONE {
@@ -113,17 +117,7 @@ impl Reassembly {
     ) -> Result {
         let now = super::units(segment.seen.time);
         if offset > FAR || !self.has_room(id, now, heads)? {
-            self.count(Count::Gaps);
-            self.give_up_head(id, d, heads)?;
-            self.lose(id, d);
-            self.table.dir(id, d).next = segment.seq;
-            return if self.table.dir(id, d).state == State::Lost && boundary::is_head(segment.bytes)
-            {
-                self.table.dir(id, d).state = State::Ready;
-                self.consume(id, d, segment, heads)
-            } else {
-                Ok(())
-            };
+            return self.jump(id, d, segment, heads);
         }
         self.count(Count::Early);
         if self.table.dir(id, d).work == NONE {
@@ -135,6 +129,22 @@ impl Reassembly {
             self.give_up(id, d, heads)?;
         }
         Ok(())
+    }
+
+    /// Goes on at a segment that is too far from what is awaited to be near it, as after a SYN
+    /// that told another beginning.
+    #[cold]
+    fn jump(&mut self, id: u32, d: usize, segment: &Segment<'_>, heads: &mut Heads) -> Result {
+        self.count(Count::Gaps);
+        self.give_up_head(id, d, heads)?;
+        self.lose(id, d);
+        let dir = self.table.dir(id, d);
+        dir.next = segment.seq;
+        if !boundary::is_head(segment.bytes) {
+            return Ok(());
+        }
+        dir.state = State::Ready;
+        self.consume(id, d, segment, heads)
     }
 
     /// Keeps what comes while a response's request is awaited; when that is too much, goes on

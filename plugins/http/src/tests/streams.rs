@@ -321,6 +321,25 @@ fn segments_out_of_order_repeated_and_overlapping() {
             whole,
         ),
         (
+            "a second answer to the SYN, which begins elsewhere, before and behind the request",
+            opened(&[
+                step(false, 3_000_000_000, 100, "").flags("S"),
+                step(true, 100, 500, GET),
+                step(false, 2_000_000_000, 100, "").flags("S"),
+                step(false, 500, 128, OK),
+            ]),
+            &["1: GET h /a", "1: 200 to GET h /a after 2"],
+        ),
+        (
+            "the same, and it begins behind",
+            opened(&[
+                step(false, 1_000_000_000, 100, "").flags("S"),
+                step(true, 100, 500, GET),
+                step(false, 500, 128, OK),
+            ]),
+            &["1: GET h /a", "1: 200 to GET h /a after 1"],
+        ),
+        (
             "the same ports again",
             opened(&[
                 step(true, 100, 500, &GET[..20]),
