@@ -92,6 +92,8 @@ impl Dir {
     pub(super) const FIN: u8 = 4;
     /// Digits of a chunk's size were seen.
     pub(super) const DIGITS: u8 = 8;
+    /// It stands for a moment before where the direction was taken up.
+    pub(super) const BEFORE: u8 = 16;
 
     /// A direction of which it is known where it begins.
     pub(super) fn from(first: u32) -> Self {
