@@ -64,7 +64,10 @@ fn a_key_file_is_new_and_for_its_owner_only() {
         assert!(content.ends_with('\n') && content.contains(line), "{name}: {content}");
         assert!(out.contains(&format!("key_file = {shown:?}")), "{name}: {out}");
         assert_eq!(out.contains(&format!("epoch = {epoch:?}")), !epoch.is_empty(), "{name}: {out}");
-        assert!(!out.contains(&digits[..8]) && !err.contains(&digits[..8]), "{name} is told: {out}");
+        assert!(
+            !out.contains(&digits[..8]) && !err.contains(&digits[..8]),
+            "{name} is told: {out}"
+        );
         assert!(keys.insert(digits.to_owned()), "{name}: the same key twice");
 
         let (_, err, status) = ran(engine().arg("keygen").arg(&path).args(*arguments));
@@ -126,8 +129,12 @@ fn a_wrong_key_file_is_refused_with_what_to_do() {
         (none, &short, "holds 4 bytes; a key is 64 hex digits or exactly 32 bytes; `engine keygen"),
         (by_day, &cut, "has a third line that is not 64 hex digits"),
         (none, &day, "has a key for each day; say `epoch = \"day\"` under [engine]"),
-        (by_day, &plain, "has one key for all times, and [engine] says `epoch = \"day\"`; `engine \
-                          keygen --epoch day FILE` makes a file"),
+        (
+            by_day,
+            &plain,
+            "has one key for all times, and [engine] says `epoch = \"day\"`; `engine \
+                          keygen --epoch day FILE` makes a file",
+        ),
         (by_day, &week, "has a key for each week, and [engine] says `epoch = \"day\"`"),
     ];
     let capture = Path::new("tests/captures/curl-keepalive-ipv4.pcap");
@@ -136,7 +143,11 @@ fn a_wrong_key_file_is_refused_with_what_to_do() {
         for command in [&["check", "--config"][..], &["--config"]] {
             let (_, err, status) = ran(engine().args(command).arg(&config));
             assert_eq!(status, Some(2), "{}: {err}", file.display());
-            assert!(err.contains(message), "{} should say\n{message}\nand says\n{err}", file.display());
+            assert!(
+                err.contains(message),
+                "{} should say\n{message}\nand says\n{err}",
+                file.display()
+            );
             assert!(err.contains("key_file = \""), "{err}");
         }
     }
@@ -235,7 +246,8 @@ fn advancing_destroys_the_days_before_and_changes_none_after() {
     let capture = capture(at, 3);
     let key = made(at, "key", &["--epoch", "day", "--from", "2026-01-01"]);
     let kept = fs::read_to_string(&key).unwrap();
-    let config = config(at, "[engine]\nepoch = \"day\"\n", &format!("key_file = {key:?}"), &capture);
+    let config =
+        config(at, "[engine]\nepoch = \"day\"\n", &format!("key_file = {key:?}"), &capture);
     common::run(&config, &["--quiet"]);
     let before = pseudonyms(at);
 
@@ -344,6 +356,8 @@ fn no_signal_makes_the_engine_leave_a_core_file() {
     let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(left.iter().all(|path| !path.to_string_lossy().contains("core")), "{left:?}");
     if !cores_are_left(directory.path()) {
-        skipped("nothing leaves core files on this machine, so that ours leaves none proves little");
+        skipped(
+            "nothing leaves core files on this machine, so that ours leaves none proves little",
+        );
     }
 }

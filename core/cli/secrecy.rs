@@ -1,8 +1,6 @@
 //! Keeps memory to the process: it holds keys, and addresses as they were on the wire.
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// No core file, whatever happens, and no debugger of the same user.
 ///

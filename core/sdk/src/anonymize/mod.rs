@@ -85,11 +85,7 @@ impl<A: AddressMap> Stage for Anonymizer<A> {
     type Config = A::Config;
 
     fn new(config: A::Config, host: &Host) -> Result<Self> {
-        Ok(Self {
-            map: A::new(config, host)?,
-            columns: Columns::new(A::NAME),
-            epoch: host.epoch(),
-        })
+        Ok(Self { map: A::new(config, host)?, columns: Columns::new(A::NAME), epoch: host.epoch() })
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {

@@ -107,7 +107,9 @@ fn key_files() {
         let path = write(directory.path(), name, mode, &content);
         let file = path.display().to_string();
         let got = outcome(&format!("key_file = {file:?}"));
-        let expected = expected.map_err(|e| format!("`key_file`: {}", e.replace("FILE", &file).replace("NEW", "FILE")));
+        let expected = expected.map_err(|e| {
+            format!("`key_file`: {}", e.replace("FILE", &file).replace("NEW", "FILE"))
+        });
         assert_eq!(got, expected, "{name}");
     }
 }
