@@ -22,7 +22,7 @@ use crate::{
     },
     chain::{BuildError, Chain},
     config::{Config, ConfigError, Place},
-    host::{Board, Run},
+    host::{Board, Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
@@ -135,6 +135,11 @@ impl Engine {
     /// The config.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What stages and sinks tell the readers of the data, in the order of the config.
+    pub fn facts(&self) -> Vec<Facts> {
+        self.run.facts()
     }
 
     /// The capture files that the config names, each of which exists; none for live capture.
