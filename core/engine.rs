@@ -339,13 +339,13 @@ impl Start {
         Self { coming: AtomicUsize::new(workers), closed: AtomicUsize::new(workers) }
     }
 
-    /// Waits until all have come, or `stop` is set. Whether all have come.
+    /// Waits until all have come, or `stop` is set. Whether it was for the first.
     fn wait(&self, stop: &AtomicBool) -> bool {
         self.coming.fetch_sub(1, Relaxed);
         while self.coming.load(Relaxed) > 0 && !stop.load(Relaxed) {
             thread::yield_now();
         }
-        self.coming.load(Relaxed) == 0
+        !stop.load(Relaxed)
     }
 
     /// A worker's rings let packets in.
