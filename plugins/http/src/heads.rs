@@ -24,7 +24,7 @@ const COUNTED: [(&str, Flags); 4] = [
 pub(crate) struct Heads {
     most_rows: usize,
     epochs: Option<Epochs>,
-    /// The first row that had no key.
+    /// The row that was added last has no key.
     keyless: Option<Error>,
     requests: Rows,
     responses: Rows,
@@ -64,12 +64,13 @@ impl Heads {
     pub(crate) fn add(&mut self, kind: Kind, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
         let mut seen = *seen;
         if let Some(epochs) = &mut self.epochs {
-            let (number, day) = epochs.number(&seen).unwrap_or_else(|error| {
-                self.keyless.get_or_insert(error);
-                (0, 0)
-            });
-            seen.flow = number;
-            self.rows(kind).begin_epoch(day);
+            match epochs.number(&seen) {
+                Ok((number, day)) => {
+                    seen.flow = number;
+                    self.rows(kind).begin_epoch(day);
+                }
+                Err(error) => self.keyless = Some(error),
+            }
         }
         let taken = self.rows(kind).add(&seen, bytes, told);
         self.tally[kind as usize] += 1;
@@ -86,6 +87,9 @@ impl Heads {
     #[inline]
     pub(crate) fn settle(&mut self, kind: Kind) -> Result {
         if let Some(error) = self.keyless.take() {
+            // The rows before it are good; it is none.
+            let rows = self.rows(kind).finish()?;
+            self.full.extend(rows.map(|rows| rows.slice(0, rows.num_rows() - 1)));
             return Err(error);
         }
         let most = self.most_rows;

@@ -592,6 +592,17 @@ fn with_epochs_a_row_says_its_day_and_flow_numbers_end_with_it() {
         let fields = trial.ran().records[0].schema();
         assert_eq!(fields.field(1).name(), "epoch");
     }
+    // A row without a key is an error, and is not among those that come out at the end.
+    let mut trial = Trial::<Http>::in_epochs(Epoch::Day, true, SINGLE).unwrap();
+    trial.tick(Timestamp(START.0 + 3 * MIDNIGHT * SECOND)).unwrap();
+    let frame = Frame::tcp(client, server).payload(request).build();
+    let late = |day: i64| decoded(&frame, Timestamp(START.0 + day * MIDNIGHT * SECOND));
+    let error = trial.packets([late(2), late(3), late(1)]).unwrap_err().to_string();
+    assert!(error.contains("a row is of the day 2026-01-02"), "{error}");
+    trial.finish().unwrap();
+    let days: Vec<_> = rows(&trial.ran().records).iter().map(|it| it["epoch"].clone()).collect();
+    assert_eq!(days, ["2026-01-03", "2026-01-04"]);
+
     let without = run::<Http>("", &[Frame::tcp(client, server).payload(request).build()]).unwrap();
     assert!(without.records.iter().all(|it| it.schema().column_with_name("epoch").is_none()));
 }

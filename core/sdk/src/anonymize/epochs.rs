@@ -3,14 +3,27 @@
 use std::ops::Range;
 
 use arrow_array::{RecordBatch, cast::AsArray, types::TimestampNanosecondType};
+use arrow_schema::Field;
 
-use crate::{Error, Result, Timestamp, key::Epoch, schema};
+use crate::{
+    Error, Result, Timestamp,
+    key::Epoch,
+    schema::{self, Kind},
+};
 
 /// The column that says when a row was seen.
 const TIME: &str = "time";
 
+/// Whether a batch has anything whose key depends on the epoch.
+pub(super) fn matter(records: &RecordBatch) -> bool {
+    let keyed = |field: &Field| {
+        [Kind::Address, Kind::Header, Kind::Url].iter().any(|kind| schema::is_kind(field, *kind))
+    };
+    records.num_rows() > 0 && records.schema_ref().fields().iter().any(|field| keyed(field))
+}
+
 /// The rows of each period, in order; rows of one period stand together as far as they do so
-/// in the batch. None for a batch without rows.
+/// in the batch.
 ///
 /// # Errors
 /// When the batch has no column `time`.

@@ -54,14 +54,14 @@ pub trait AddressMap: Sized + Send + 'static {
 }
 
 /// Hands `each` the rows of one period after another, in order; all at once where there are no
-/// epochs, or no rows.
+/// epochs, or nothing in the rows depends on them.
 pub(crate) fn by_epoch(
     epoch: Option<Epoch>,
     records: RecordBatch,
     mut each: impl FnMut(Option<i64>, RecordBatch) -> Result,
 ) -> Result {
     let runs = match epoch {
-        Some(epoch) if records.num_rows() > 0 => epochs::runs(&records, epoch)?,
+        Some(epoch) if epochs::matter(&records) => epochs::runs(&records, epoch)?,
         _ => return each(None, records),
     };
     runs.into_iter()

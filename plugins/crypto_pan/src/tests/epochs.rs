@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf};
 use ringmill_sdk::{
     AddressMap, Anonymizer, Timestamp,
     arrow_array::RecordBatch,
+    arrow_schema,
     key::{Epoch, Key, Ratchet},
     parse_config, schema,
     testing::{Row, START, TestHost, Trial, records, rows},
@@ -57,8 +58,12 @@ fn rows_without_a_time_are_an_error_and_not_raw() {
     let error = trial.records(records(&schema, &[&["192.0.2.1"]])).unwrap_err().to_string();
     assert!(error.contains("`odd` has no column `time`"), "{error}");
     assert!(trial.ran().records.is_empty());
-    // An empty table, as `engine check` sends it, has no rows to tell apart.
+    // An empty table, as `engine check` sends it, has no rows to tell apart, and counts have
+    // nothing to map.
     trial.records(records(&schema, &[])).unwrap();
+    let number = schema::field("n", arrow_schema::DataType::UInt64, schema::Kind::Number);
+    trial.records(records(&schema::record("counts", vec![number]), &[&["7"]])).unwrap();
+    assert_eq!(rows(&trial.ran().records).len(), 1);
 }
 
 #[test]
