@@ -42,8 +42,7 @@ options! {
     }
 }
 
-/// The stage `sample`.
-#[derive(Debug)]
+/// The stage `sample`. Not `Debug`: the hasher would print its key.
 pub struct Sample {
     keys: Schedule,
     /// The period whose key `choice` has.
@@ -55,7 +54,6 @@ pub struct Sample {
 }
 
 /// Chooses under one key.
-#[derive(Debug)]
 struct Choice(SipHasher24);
 
 impl Choice {
