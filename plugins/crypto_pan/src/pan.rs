@@ -80,11 +80,13 @@ pub(crate) struct Pan {
 impl Pan {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let (halves, _) = key.as_chunks::<16>();
-        let cipher = Aes128Enc::new(&halves[0].into());
-        let mut pad = Block::from(halves[1]);
-        cipher.encrypt_block(&mut pad);
+        let cipher = Aes128Enc::new((&halves[0]).into());
+        let mut block = Block::from(halves[1]);
+        cipher.encrypt_block(&mut block);
+        let pad = u128::from_ne_bytes(block.into());
+        block.as_mut_slice().zeroize();
         let blocks = [Block::default(); BLOCKS];
-        Self { cipher, pad: u128::from_ne_bytes(pad.into()), blocks }
+        Self { cipher, pad, blocks }
     }
 
     /// Replaces each address by its pseudonym.

@@ -191,8 +191,17 @@ unsafe extern "C" fn map<A: AddressMap>(
     }
 }
 
+unsafe extern "C" fn epoch<A: AddressMap>(instance: *mut Instance, period: i64) -> Status {
+    // SAFETY: as in `map`.
+    let own = unsafe { own::<Anonymizer<A>>(instance) };
+    match own.stage.call("epoch()", |stage| stage.epoch(period)) {
+        Ok(()) => OK,
+        Err(error) => own.fail(error),
+    }
+}
+
 extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void {
-    let table: &'static AddressMapVt = &const { AddressMapVt { map: map::<A> } };
+    let table: &'static AddressMapVt = &const { AddressMapVt { map: map::<A>, epoch: epoch::<A> } };
     if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
 }
 
