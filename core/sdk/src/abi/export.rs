@@ -191,8 +191,16 @@ unsafe extern "C" fn map<A: AddressMap>(
     }
 }
 
+/// False too for a strategy that panicked: it is not asked for addresses any more.
+unsafe extern "C" fn widens<A: AddressMap>(instance: *mut Instance) -> bool {
+    // SAFETY: see `map`.
+    let own = unsafe { own::<Anonymizer<A>>(instance) };
+    own.stage.call("widens()", |stage| Ok(stage.widens())).unwrap_or(false)
+}
+
 extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void {
-    let table: &'static AddressMapVt = &const { AddressMapVt { map: map::<A> } };
+    let table: &'static AddressMapVt =
+        &const { AddressMapVt { map: map::<A>, widens: widens::<A> } };
     if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
 }
 

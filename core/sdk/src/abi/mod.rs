@@ -251,7 +251,7 @@ pub struct StageVt {
 
 /// What [`StageVt::query`] is asked for the [`AddressMapVt`] of an anonymization strategy. Another
 /// layout of it has another name.
-pub const ADDRESS_MAP: &str = "address_map.1";
+pub const ADDRESS_MAP: &str = "address_map.2";
 
 /// An anonymization strategy to which the engine hands addresses instead of record batches: a
 /// batch costs 49 us there and back, whatever its rows.
@@ -261,6 +261,8 @@ pub struct AddressMapVt {
     /// Replaces IPv4 and IPv6 addresses by their pseudonyms, in place: two slices as pointer and
     /// length.
     pub map: unsafe extern "C" fn(*mut Instance, *mut u32, usize, *mut u128, usize) -> Status,
+    /// See [`AddressMap::widens`](crate::AddressMap::widens).
+    pub widens: unsafe extern "C" fn(*mut Instance) -> bool,
 }
 
 /// What a plugin exports.

@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Columns {
     /// What the columns are marked with: the strategy's name.
     method: &'static str,
+    /// Whether the strategy takes IPv4 addresses among the IPv6 ones, as ::ffff:a.b.c.d.
+    widens: bool,
     /// The schemas that came in, with what they become; a handful at most.
     schemas: Vec<(SchemaRef, SchemaRef)>,
     v4: Vec<u32>,
@@ -24,8 +26,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    pub(crate) fn new(method: &'static str) -> Self {
-        Self { method, schemas: Vec::new(), v4: Vec::new(), v6: Vec::new() }
+    pub(crate) fn new(method: &'static str, widens: bool) -> Self {
+        Self { method, widens, schemas: Vec::new(), v4: Vec::new(), v6: Vec::new() }
     }
 
     /// The batch with all its address columns mapped and marked. `strategy` replaces addresses
@@ -85,8 +87,10 @@ impl Columns {
         }
         self.v4.clear();
         self.v6.clear();
+        let widens = self.widens;
+        let v4_of = |row| if widens { None } else { unmap_v4(row) };
         for row in rows {
-            match unmap_v4(row) {
+            match v4_of(row) {
                 Some(address) => self.v4.push(u32::from_be_bytes(address)),
                 None => self.v6.push(u128::from_be_bytes(*row)),
             }
@@ -96,7 +100,7 @@ impl Columns {
         let mut mapped = Vec::with_capacity(rows.len() * 16);
         for row in rows {
             // The same rows in the same order as above, so neither iterator runs dry.
-            let address = match unmap_v4(row) {
+            let address = match v4_of(row) {
                 Some(_) => v4.next().map(|address| map_v4(address.to_be_bytes())),
                 None => v6.next().map(|address| address.to_be_bytes()),
             };

@@ -2,11 +2,13 @@
 //! [`Anonymizer`] finds the columns, maps them and marks them.
 
 mod columns;
+pub mod special;
 
 use arrow_array::RecordBatch;
 use serde::de::DeserializeOwned;
 
 pub(crate) use columns::Columns;
+use special::{Guide, Special};
 
 use crate::{Host, OptionHelp, Output, Result, Stage};
 
@@ -20,12 +22,27 @@ pub trait AddressMap: Sized + Send + 'static {
     const OPTIONS: &'static [OptionHelp] = &[];
     /// The stage's own table of the config.
     type Config: DeserializeOwned;
+    /// Whether `v6` hides all bits of an address, as a cipher or a hash does. Where it does not,
+    /// an IPv4 address inside an IPv6 one ([`special::embedded_v4`]) is replaced by what `v4`
+    /// makes of it, and what follows it is cleared, before `v6` sees the address.
+    const OPAQUE: bool = false;
 
     /// Makes an instance.
     ///
     /// # Errors
     /// [`Error::config`](crate::Error::config) for an option that is wrong.
     fn new(config: Self::Config, host: &Host) -> Result<Self>;
+
+    /// What becomes of special addresses; usually an option of the strategy's.
+    fn special(&self) -> Special {
+        Special::Map
+    }
+
+    /// Whether IPv4 addresses become IPv6 ones. They are then handed to `v6` as ::ffff:a.b.c.d,
+    /// and `v4` is not called.
+    fn widens(&self) -> bool {
+        false
+    }
 
     /// Replaces each IPv4 address (most significant byte first) by its pseudonym.
     fn v4(&mut self, addresses: &mut [u32]);
@@ -41,6 +58,7 @@ pub trait AddressMap: Sized + Send + 'static {
 pub struct Anonymizer<A> {
     map: A,
     columns: Columns,
+    guide: Guide,
 }
 
 impl<A: AddressMap> Stage for Anonymizer<A> {
@@ -50,14 +68,15 @@ impl<A: AddressMap> Stage for Anonymizer<A> {
     type Config = A::Config;
 
     fn new(config: A::Config, host: &Host) -> Result<Self> {
-        Ok(Self { map: A::new(config, host)?, columns: Columns::new(A::NAME) })
+        let map = A::new(config, host)?;
+        let columns = Columns::new(A::NAME, map.widens());
+        Ok(Self { map, columns, guide: Guide::default() })
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
-        let Self { map, columns } = self;
+        let Self { map, columns, guide } = self;
         out.emit(columns.map(&records, |v4, v6| {
-            map.v4(v4);
-            map.v6(v6);
+            guide.map(map, v4, v6);
             Ok(())
         })?)
     }
@@ -67,7 +86,10 @@ impl<A: AddressMap> Anonymizer<A> {
     /// Maps addresses that are in no record batch here: those of the engine's, of which only
     /// the addresses cross the plugin boundary.
     pub(crate) fn map(&mut self, v4: &mut [u32], v6: &mut [u128]) {
-        self.map.v4(v4);
-        self.map.v6(v6);
+        self.guide.map(&mut self.map, v4, v6);
+    }
+
+    pub(crate) fn widens(&self) -> bool {
+        self.map.widens()
     }
 }
