@@ -60,7 +60,7 @@ impl Outlet for Count {
 fn chain(config: &Config) -> Chain {
     let blueprint = Blueprint::new(config, &[]).unwrap();
     let board = Arc::new(Board::default());
-    blueprint.build_chain(&Arc::new(Run::new().unwrap()), &board, Some(0)).unwrap()
+    blueprint.build_chain(&Arc::new(Run::new(None).unwrap()), &board, Some(0)).unwrap()
 }
 
 /// CPU nanoseconds per packet and rows of one pass over the capture.

@@ -17,58 +17,35 @@
 use std::path::PathBuf;
 
 use ringmill_sdk::{
-    OptionValue,
-    key::{self, Key},
+    key::{Ephemeral, Schedule},
     prelude::*,
-    serde,
 };
 
 mod pan;
 #[cfg(test)]
 mod tests;
 
-use pan::Pan;
+use pan::{Address, Pan};
 
 options! {
     /// Options of `[[stage]] use = "crypto_pan"`; exactly one of them is given.
     pub struct Options {
-        /// File with the key: 64 hex digits or 32 bytes, readable by its owner only.
+        /// File with the key, which `engine keygen` makes; readable by its owner only.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,
     }
 }
 
-/// The only word that `key` may be.
-///
-/// Not `choice!`, whose error repeats what was written: that may well be somebody's key.
-#[derive(Debug, serde::Deserialize)]
-#[serde(crate = "ringmill_sdk::serde", try_from = "String")]
-pub struct Ephemeral;
-
-impl TryFrom<String> for Ephemeral {
-    type Error = &'static str;
-
-    fn try_from(word: String) -> Result<Self, &'static str> {
-        match word.as_str() {
-            "ephemeral" => Ok(Self),
-            _ => Err("may only be \"ephemeral\"; a key of your own goes into a file: \
-                      `key_file = \"...\"`"),
-        }
-    }
-}
-
-impl OptionValue for Ephemeral {
-    const KIND: &'static str = "\"ephemeral\"";
-
-    fn show(&self) -> String {
-        Self::KIND.to_owned()
-    }
-}
-
-/// Crypto-PAn with one key.
+/// Crypto-PAn with one key, or with one for each epoch.
 #[derive(Debug)]
-pub struct CryptoPan(Box<Pan>);
+pub struct CryptoPan {
+    /// Boxed, so that moving the stage about does not leave round keys behind. None before the
+    /// first row of the first epoch.
+    pan: Option<Box<Pan>>,
+    /// Where the key of another epoch comes from.
+    keys: Option<(Schedule, i64)>,
+}
 
 impl CryptoPan {
     /// The map of this key: 16 bytes of AES-128 key, then 16 bytes from which the pad is made.
@@ -84,8 +61,15 @@ impl CryptoPan {
     /// ```
     #[must_use]
     pub fn from_key(key: &[u8; 32]) -> Self {
-        // Boxed once, so that moving the stage about does not leave round keys behind.
-        Self(Box::new(Pan::new(key)))
+        Self { pan: Some(Box::new(Pan::new(key))), keys: None }
+    }
+
+    fn map<A: Address>(&mut self, addresses: &mut [A]) {
+        match &mut self.pan {
+            Some(pan) => pan.map(addresses),
+            // The engine names the epoch first; should it not, nothing passes as it was.
+            None => addresses.fill(A::ZERO),
+        }
     }
 }
 
@@ -95,29 +79,37 @@ impl AddressMap for CryptoPan {
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
-    fn new(options: Options, host: &Host) -> Result<Self> {
-        let key = match (options.key_file, options.key) {
-            (Some(path), None) => key::read(&path)?,
-            (None, Some(Ephemeral)) => Key::new(host.ephemeral_key(Self::NAME)),
-            (Some(_), Some(_)) => {
-                return Err(Error::config("key", "`key_file` and `key` are both set; keep one"));
-            }
-            (None, None) => {
-                return Err(Error::config(
-                    "key_file",
-                    "say where the key comes from: `key_file = \"...\"`, or \
-                     `key = \"ephemeral\"` for one that dies with the process",
-                ));
-            }
-        };
-        Ok(Self::from_key(&key))
+    fn new(Options { key_file, key }: Options, host: &Host) -> Result<Self> {
+        let mut keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        match host.epoch() {
+            None => Ok(Self::from_key(keys.key(0)?)),
+            Some(_) => Ok(Self { pan: None, keys: Some((keys, 0)) }),
+        }
     }
 
     fn v4(&mut self, addresses: &mut [u32]) {
-        self.0.map(addresses);
+        self.map(addresses);
     }
 
     fn v6(&mut self, addresses: &mut [u128]) {
-        self.0.map(addresses);
+        self.map(addresses);
+    }
+
+    fn epoch(&mut self, period: i64) -> Result {
+        let Some((keys, current)) = &mut self.keys else { return Ok(()) };
+        if self.pan.is_none() || *current != period {
+            // Dropped, and so wiped, before there may be an error.
+            self.pan = None;
+            self.pan = Some(Box::new(Pan::new(keys.key(period)?)));
+            *current = period;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        let Some((keys, current)) = &mut self.keys else { return };
+        if *current < keys.tick(now) {
+            self.pan = None;
+        }
     }
 }

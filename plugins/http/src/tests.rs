@@ -509,7 +509,7 @@ fn options_that_are_wrong() {
             format!("key_file = {short:?}"),
             format!(
                 "`key_file`: {short} holds 40 bytes; a key is 64 hex digits or exactly 32 bytes; \
-                 `openssl rand -hex 32 > {short}` makes a key"
+                 `engine keygen FILE` makes a file with one"
             ),
         ),
     ];

@@ -2,6 +2,7 @@
 //! [`Anonymizer`] finds the columns, maps them and marks them.
 
 mod columns;
+mod epochs;
 pub mod special;
 
 use arrow_array::RecordBatch;
@@ -10,7 +11,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use columns::Columns;
 use special::{Guide, Special};
 
-use crate::{Host, OptionHelp, Output, Result, Stage};
+use crate::{Host, OptionHelp, Output, Result, Stage, Timestamp, key::Epoch};
 
 /// How an address becomes another. Whole slices, so that ciphers can work on many at once.
 pub trait AddressMap: Sized + Send + 'static {
@@ -49,6 +50,39 @@ pub trait AddressMap: Sized + Send + 'static {
 
     /// Replaces each IPv6 address (most significant byte first) by its pseudonym.
     fn v6(&mut self, addresses: &mut [u128]);
+
+    /// The addresses that come now are of this period ([`Schedule::period`] of their rows):
+    /// to be mapped under its key. With epochs it is called before the first addresses and
+    /// whenever the period changes, in either direction; without, never.
+    ///
+    /// [`Schedule::period`]: crate::key::Schedule::period
+    ///
+    /// # Errors
+    /// When there is no key for the period.
+    fn epoch(&mut self, period: i64) -> Result {
+        let _ = period;
+        Ok(())
+    }
+
+    /// Called about once a second, as [`Stage::tick`], so that a keyed strategy can forget.
+    fn tick(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+}
+
+/// Hands `each` the rows of one period after another, in order; all at once where there are no
+/// epochs, or no rows.
+pub(crate) fn by_epoch(
+    epoch: Option<Epoch>,
+    records: RecordBatch,
+    mut each: impl FnMut(Option<i64>, RecordBatch) -> Result,
+) -> Result {
+    let runs = match epoch {
+        Some(epoch) if records.num_rows() > 0 => epochs::runs(&records, epoch)?,
+        _ => return each(None, records),
+    };
+    runs.into_iter()
+        .try_for_each(|(period, rows)| each(Some(period), records.slice(rows.start, rows.len())))
 }
 
 /// The stage that a strategy is run as: maps every column of kind `address` and marks it.
@@ -59,6 +93,7 @@ pub struct Anonymizer<A> {
     map: A,
     columns: Columns,
     guide: Guide,
+    epoch: Option<Epoch>,
 }
 
 impl<A: AddressMap> Stage for Anonymizer<A> {
@@ -70,15 +105,23 @@ impl<A: AddressMap> Stage for Anonymizer<A> {
     fn new(config: A::Config, host: &Host) -> Result<Self> {
         let map = A::new(config, host)?;
         let columns = Columns::new(A::NAME, map.widens());
-        Ok(Self { map, columns, guide: Guide::default() })
+        Ok(Self { map, columns, guide: Guide::default(), epoch: host.epoch() })
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
-        let Self { map, columns, guide } = self;
-        out.emit(columns.map(&records, |v4, v6| {
-            guide.map(map, v4, v6);
-            Ok(())
-        })?)
+        let Self { map, columns, guide, epoch } = self;
+        by_epoch(*epoch, records, |period, records| {
+            period.map_or(Ok(()), |period| map.epoch(period))?;
+            out.emit(columns.map(&records, |v4, v6| {
+                guide.map(map, v4, v6);
+                Ok(())
+            })?)
+        })
+    }
+
+    fn tick(&mut self, now: Timestamp, _: &mut Output<'_>) -> Result {
+        self.map.tick(now);
+        Ok(())
     }
 }
 
@@ -91,5 +134,10 @@ impl<A: AddressMap> Anonymizer<A> {
 
     pub(crate) fn widens(&self) -> bool {
         self.map.widens()
+    }
+
+    /// As [`AddressMap::epoch`].
+    pub(crate) fn epoch(&mut self, period: i64) -> Result {
+        self.map.epoch(period)
     }
 }
