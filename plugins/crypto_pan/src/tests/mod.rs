@@ -148,9 +148,9 @@ fn every_part_of_the_key_matters_and_nothing_else() {
 fn keys_are_wiped_and_never_shown() {
     fn wiped<T: ZeroizeOnDrop>() {}
     wiped::<Aes128Enc>();
-    wiped::<super::Key>();
+    wiped::<ringmill_sdk::key::Key>();
     let shown = format!("{:?}", CryptoPan::from_key(&KEY));
-    assert_eq!(shown, "CryptoPan(Pan { .. })");
+    assert_eq!(shown, "CryptoPan { pan: Current { .. }, special: Map }");
 }
 
 /// `cargo test --release -p ringmill-crypto-pan -- --ignored --nocapture`
