@@ -15,6 +15,8 @@ use crate::{
 /// The stages and sinks that are linked in.
 pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_decode::Decode>(),
+    Factory::stage::<ringmill_exclude::Exclude>(),
+    Factory::stage::<ringmill_sample::Sample>(),
     Factory::stage::<ringmill_classify::Classify>(),
     Factory::stage::<ringmill_http::Http>(),
     Factory::stage::<ringmill_user_agent::UserAgent>(),

@@ -9,7 +9,7 @@
 //! connections apart inside the stage is another number that never comes out.
 
 use ringmill_sdk::{
-    Result, Timestamp,
+    Result, Timestamp, connection,
     key::{Epoch, Key, Schedule},
 };
 use siphasher::{sip::SipHasher24, sip128};
@@ -46,14 +46,7 @@ impl Flows {
     /// IANA number.
     #[inline]
     pub(crate) fn number(&self, a: (&[u8; 16], u16), b: (&[u8; 16], u16), protocol: u8) -> u64 {
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        let mut bytes = [0; 37];
-        bytes[..16].copy_from_slice(low.0);
-        bytes[16..18].copy_from_slice(&low.1.to_be_bytes());
-        bytes[18..34].copy_from_slice(high.0);
-        bytes[34..36].copy_from_slice(&high.1.to_be_bytes());
-        bytes[36] = protocol;
-        self.0.hash(&bytes)
+        self.0.hash(&connection(a, b, protocol))
     }
 }
 

@@ -545,3 +545,53 @@ fn the_rules_of_every_stage() {
         check_rules::<Http>(&format!("rows = 1\n{mode}"), &frames);
     }
 }
+
+/// One connection over midnight, with a request and a response before and after.
+#[test]
+fn with_epochs_a_row_says_its_day_and_flow_numbers_end_with_it() {
+    use ringmill_sdk::key::Epoch;
+
+    const SECOND: i64 = 1_000_000_000;
+    const MIDNIGHT: i64 = 86_400;
+    let request = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (client, server) = ("10.0.0.1:1234", "10.0.0.2:80");
+    for options in ["", SINGLE] {
+        let mut trial = Trial::<Http>::in_epochs(Epoch::Day, false, options).unwrap();
+        let (mut sent, mut answered) = (1, 1);
+        for after in [-2, -1, 0, 1] {
+            let time = Timestamp(START.0 + (MIDNIGHT + after) * SECOND);
+            let frames = [
+                Frame::tcp(client, server).seq(sent).ack(answered).payload(request).build(),
+                Frame::tcp(server, client)
+                    .seq(answered)
+                    .ack(sent + u32::try_from(request.len()).unwrap())
+                    .payload(response)
+                    .build(),
+            ];
+            sent += u32::try_from(request.len()).unwrap();
+            answered += u32::try_from(response.len()).unwrap();
+            trial.packets(frames.iter().map(|frame| decoded(frame, time))).unwrap();
+        }
+        trial.finish().unwrap();
+        let rows = rows(&trial.ran().records);
+        assert_eq!(rows.len(), 8, "{options:?}");
+        let mut numbers: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        for row in &rows {
+            numbers.entry(row["epoch"].clone()).or_default().push(row["flow"].clone());
+        }
+        for (epoch, numbers) in &mut numbers {
+            assert_eq!(numbers.len(), 4, "{options:?}, {epoch}");
+            numbers.dedup();
+            assert_eq!(numbers.len(), 1, "{options:?}, {epoch}: both directions, all the day");
+        }
+        let (days, mut numbers): (Vec<_>, Vec<_>) = numbers.into_iter().unzip();
+        assert_eq!(days, ["2026-01-01", "2026-01-02"], "{options:?}");
+        numbers.dedup();
+        assert_eq!(numbers.len(), 2, "{options:?}: no number lasts over midnight");
+        let fields = trial.ran().records[0].schema();
+        assert_eq!(fields.field(1).name(), "epoch");
+    }
+    let without = run::<Http>("", &[Frame::tcp(client, server).payload(request).build()]).unwrap();
+    assert!(without.records.iter().all(|it| it.schema().column_with_name("epoch").is_none()));
+}

@@ -28,7 +28,7 @@ pub use current::Current;
 pub use epoch::{Epoch, date, day};
 pub use file::{Stored, read};
 pub use options::Ephemeral;
-pub use ratchet::Ratchet;
+pub use ratchet::{Ratchet, plain_text};
 pub use schedule::Schedule;
 
 /// 32 bytes; wiped on drop, and never printed.

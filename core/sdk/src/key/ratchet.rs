@@ -109,8 +109,16 @@ impl fmt::Debug for Ratchet {
     }
 }
 
+/// A key that is the same at all times, as it stands in a key file.
+#[must_use]
+pub fn plain_text(key: &Key) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    hex(key, &mut text);
+    text
+}
+
 /// Appends the key as hex digits and a newline, through nothing else.
-pub(super) fn hex(key: &Key, text: &mut String) {
+fn hex(key: &Key, text: &mut String) {
     for byte in key.iter() {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));

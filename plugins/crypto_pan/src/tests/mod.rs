@@ -1,3 +1,4 @@
+mod epochs;
 mod naive;
 mod options;
 mod published;
