@@ -1,7 +1,8 @@
 //! An anonymization strategy as a stage: [`AddressMap`] says how one address becomes another,
-//! [`Anonymizer`] finds the columns, maps them and marks them.
+//! [`Anonymizer`] finds the columns and the addresses in text, maps them and marks them.
 
 mod columns;
+mod text;
 
 use arrow_array::RecordBatch;
 use serde::de::DeserializeOwned;
@@ -34,7 +35,8 @@ pub trait AddressMap: Sized + Send + 'static {
     fn v6(&mut self, addresses: &mut [u128]);
 }
 
-/// The stage that a strategy is run as: maps every column of kind `address` and marks it.
+/// The stage that a strategy is run as: maps every column of kind `address` and every address
+/// that stands in a column of kind `header` or `url`, and marks these columns.
 ///
 /// A column is written afresh, never in place: as fast, and safe where the batch is shared.
 #[derive(Debug)]
