@@ -1,9 +1,10 @@
 //! An anonymization strategy as a stage: [`AddressMap`] says how one address becomes another,
-//! [`Anonymizer`] finds the columns, maps them and marks them.
+//! [`Anonymizer`] finds the columns and the addresses in text, maps them and marks them.
 
 mod columns;
 mod epochs;
 pub mod special;
+mod text;
 
 use arrow_array::RecordBatch;
 use serde::de::DeserializeOwned;
@@ -85,7 +86,8 @@ pub(crate) fn by_epoch(
         .try_for_each(|(period, rows)| each(Some(period), records.slice(rows.start, rows.len())))
 }
 
-/// The stage that a strategy is run as: maps every column of kind `address` and marks it.
+/// The stage that a strategy is run as: maps every column of kind `address` and every address
+/// that stands in a column of kind `header` or `url`, and marks these columns.
 ///
 /// A column is written afresh, never in place: as fast, and safe where the batch is shared.
 #[derive(Debug)]
