@@ -2,8 +2,10 @@ use std::{collections::HashSet, hint::black_box, time::Instant};
 
 use proptest::prelude::*;
 use ringmill_sdk::{
-    Anonymizer, parse_config, special,
-    testing::{TestHost, records, rows, run_records},
+    Anonymizer,
+    key::Epoch,
+    parse_config, special,
+    testing::{START, TestHost, Trial, records, rows, run_records},
 };
 use sha2::Digest;
 
@@ -122,6 +124,27 @@ fn nobody_becomes_a_special_address_that_is_kept() {
     };
     assert!(ambiguous(mapped("", &addresses)) > 200, "so many would be ambiguous");
     assert_eq!(ambiguous(mapped("special = \"keep\"", &addresses)), 0);
+}
+
+#[test]
+fn each_day_has_a_key_of_its_own() {
+    const DAY: i64 = 86_400_000_000_000;
+    let schema = schema::record("r", vec![schema::time("time"), schema::address("who")]);
+    let options = "key = \"ephemeral\"";
+    let mut trial = Trial::<Anonymizer<KeyedHash>>::in_epochs(Epoch::Day, false, options).unwrap();
+    for day in [0, 1, 0] {
+        let time = (START.0 + day * DAY).to_string();
+        trial.records(records(&schema, &[&[&time, "8.8.8.8"]])).unwrap();
+    }
+    let seen: Vec<_> = rows(&trial.ran().records).iter().map(|row| row["who"].clone()).collect();
+    assert!(seen[0] == seen[2] && seen[0] != seen[1], "{seen:?}");
+
+    let (host, _) = TestHost::in_epochs(Epoch::Day, false);
+    let mut map = KeyedHash::new(parse_config(options).unwrap(), &host).unwrap();
+    let (mut v4, mut v6) = ([0xc000_0201], [1_u128 << 100 | 1]);
+    map.v4(&mut v4);
+    map.v6(&mut v6);
+    assert_eq!((v4, v6), ([0], [0]), "before the first epoch nothing passes");
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
 use ipcrypt_rs::{Ipcrypt as Whole, IpcryptPfx};
 use ringmill_sdk::{
-    Anonymizer, parse_config, special,
-    testing::{TestHost, records, rows, run_records},
+    Anonymizer,
+    key::Epoch,
+    parse_config, special,
+    testing::{START, TestHost, Trial, records, rows, run_records},
 };
 
 use super::super::*;
@@ -38,6 +40,55 @@ fn rows_are_what_the_published_crate_says() {
         assert_eq!(deterministic[at], whole.encrypt_ipaddr(address), "{address}");
         assert_eq!(preserving[at], prefix.encrypt_ipaddr(address), "{address}");
         assert_eq!(preserving[at].is_ipv4(), address.is_ipv4(), "{address}");
+    }
+}
+
+#[test]
+fn an_address_in_text_matches_that_of_the_column() {
+    let fields = vec![schema::address("who"), schema::text("via", schema::Kind::Header)];
+    let schema = schema::record("r", fields);
+    for mode in ["deterministic", "prefix_preserving"] {
+        for address in ADDRESSES {
+            let options = format!("key = \"ephemeral\"\nmode = \"{mode}\"");
+            let batch = records(&schema, &[&[address, address]]);
+            let ran = run_records::<Anonymizer<Ipcrypt>>(&options, &[batch]).unwrap();
+            let [row] = &rows(&ran.records)[..] else { panic!("one row") };
+            assert_eq!(row["via"], row["who"], "{mode}: {address}");
+            assert_ne!(row["via"], *address, "{mode}: {address}");
+        }
+    }
+}
+
+#[test]
+fn each_day_has_a_key_of_its_own() {
+    const DAY: i64 = 86_400_000_000_000;
+    let schema = schema::record("r", vec![schema::time("time"), schema::address("who")]);
+    for mode in ["deterministic", "prefix_preserving"] {
+        let options = format!("key = \"ephemeral\"\nmode = \"{mode}\"");
+        let mut trial =
+            Trial::<Anonymizer<Ipcrypt>>::in_epochs(Epoch::Day, false, &options).unwrap();
+        for day in [0, 1, 0] {
+            let time = (START.0 + day * DAY).to_string();
+            trial.records(records(&schema, &[&[&time, "192.0.2.1"], &[&time, "2a00::7"]])).unwrap();
+        }
+        let seen: Vec<_> =
+            rows(&trial.ran().records).iter().map(|row| row["who"].clone()).collect();
+        assert_eq!(seen[..2], seen[4..], "{mode}");
+        assert!(seen[0] != seen[2] && seen[1] != seen[3], "{mode}: {seen:?}");
+        assert!(!seen.iter().any(|who| ["192.0.2.1", "2a00::7"].contains(&who.as_str())), "{mode}");
+    }
+}
+
+#[test]
+fn before_the_first_epoch_nothing_passes() {
+    let (host, _) = TestHost::in_epochs(Epoch::Day, false);
+    for mode in ["deterministic", "prefix_preserving"] {
+        let options = parse_config(&format!("key = \"ephemeral\"\nmode = \"{mode}\"")).unwrap();
+        let mut map = Ipcrypt::new(options, &host).unwrap();
+        let (mut v4, mut v6) = ([0xc000_0201], [1_u128 << 100 | 1]);
+        map.v4(&mut v4);
+        map.v6(&mut v6);
+        assert_eq!((v4, v6), ([0], [0]), "{mode}");
     }
 }
 
