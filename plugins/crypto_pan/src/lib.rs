@@ -33,7 +33,8 @@ use pan::Pan;
 options! {
     /// Options of `[[stage]] use = "crypto_pan"`; of the two keys exactly one is given.
     pub struct Options {
-        /// File with the key, which `engine keygen` makes; readable by its owner only.
+        /// File with the key, which `engine keygen` makes; readable by its owner only. Whoever
+        /// has it can undo the pseudonyms.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,

@@ -37,11 +37,12 @@ choice! {
 options! {
     /// Options of `[[stage]] use = "ipcrypt"`; of the two keys exactly one is given.
     pub struct Options {
-        /// "deterministic": nothing survives, and pseudonyms of IPv4 addresses look like IPv6.
-        /// "prefix_preserving": common prefixes stay common, and IPv4 stays IPv4.
+        /// "deterministic": nothing survives but which addresses are equal, and pseudonyms of IPv4
+        /// addresses look like IPv6. "prefix_preserving": common prefixes stay common, too, and
+        /// IPv4 stays IPv4.
         mode: Mode,
-        /// File with the key, which `engine keygen` makes; readable by its owner only.
-        /// "deterministic" takes its first 16 bytes.
+        /// File with the key, which `engine keygen` makes; readable by its owner only. Whoever
+        /// has it can undo the pseudonyms. "deterministic" takes its first 16 bytes.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,

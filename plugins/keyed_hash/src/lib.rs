@@ -29,14 +29,15 @@ mod tests;
 options! {
     /// Options of `[[stage]] use = "keyed_hash"`; of the two keys exactly one is given.
     pub struct Options {
-        /// File with the key, which `engine keygen` makes; readable by its owner only.
+        /// File with the key, which `engine keygen` makes; readable by its owner only. Whoever
+        /// has it can try all IPv4 addresses, and so find each behind its pseudonym.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,
         /// Bits of the pseudonym of an IPv4 address: 1 to 32, or 128, when it looks like an
         /// IPv6 address. With 32, two of 10,000 addresses get the same one with a probability
         /// of 1 %, two of 77,000 with 50 %, and of 1,000,000 about 116 pairs do. With 16 all
-        /// addresses share 65,536 pseudonyms. With 128 it does not happen.
+        /// addresses share 65,536 pseudonyms; "keep" takes no fewer. With 128 it practically never happens.
         v4_bits: u64 = 32,
         /// "map": private, multicast and other special addresses are treated like any other.
         /// "keep": they stay as they are, and nobody else becomes one of them.
@@ -57,7 +58,7 @@ pub struct KeyedHash {
 
 impl AddressMap for KeyedHash {
     const NAME: &'static str = "keyed_hash";
-    const SUMMARY: &'static str = "replaces addresses by a keyed hash, which nobody can undo";
+    const SUMMARY: &'static str = "replaces addresses by a keyed hash, which no calculation undoes";
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     const OPAQUE: bool = true;
     type Config = Options;
@@ -71,6 +72,13 @@ impl AddressMap for KeyedHash {
                 return Err(Error::config("v4_bits", message));
             }
         };
+        if special == Special::Keep && v4_bits < 16 {
+            let message = format!(
+                "must be at least 16 with `special = \"keep\"`, so that there are enough pseudonyms \
+                 beside the addresses that are kept; it is {v4_bits}"
+            );
+            return Err(Error::config("v4_bits", message));
+        }
         let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
         let hash = Current::new(keys, host, |key| {
             Hmac::new_from_slice(&**key).map_err(|error| Error::new(error.to_string()))

@@ -153,6 +153,11 @@ fn wrong_options_say_what_to_do() {
         ("v4_bits = 0", "`v4_bits`: must be 1 to 32, or 128; it is 0"),
         ("v4_bits = 33", "`v4_bits`: must be 1 to 32, or 128; it is 33"),
         ("v4_bits = 129", "`v4_bits`: must be 1 to 32, or 128; it is 129"),
+        (
+            "v4_bits = 15\nspecial = \"keep\"",
+            "`v4_bits`: must be at least 16 with `special = \"keep\"`, so that there are enough \
+             pseudonyms beside the addresses that are kept; it is 15",
+        ),
         ("v4_bits = -1", "`v4_bits`: invalid value: integer `-1`, expected u64"),
         ("key_file = \"k\"", "`key`: `key_file` and `key` are both set; keep one"),
     ];

@@ -41,7 +41,7 @@ pub trait AddressMap: Sized + Send + 'static {
     }
 
     /// Whether IPv4 addresses become IPv6 ones. They are then handed to `v6` as ::ffff:a.b.c.d,
-    /// and `v4` is not called.
+    /// and `v4` gets none.
     fn widens(&self) -> bool {
         false
     }

@@ -103,7 +103,7 @@ pub fn embedded_v4(address: u128) -> Option<u32> {
     places.chain(is_isatap(address).then_some(96)).min()
 }
 
-/// Takes slices of addresses to a strategy and back, with regard to what is special.
+/// Takes addresses to a strategy and back, with regard to what is special about them.
 #[derive(Debug, Default)]
 pub(super) struct Guide {
     v4: Detour<u32>,
@@ -115,11 +115,10 @@ impl Guide {
     pub(super) fn map<A: AddressMap>(&mut self, map: &mut A, v4: &mut [u32], v6: &mut [u128]) {
         let Self { v4: short, v6: long } = self;
         let keep = map.special() == Special::Keep;
-        match keep {
-            // A strategy that widens is not called for nothing.
-            _ if v4.is_empty() => {}
-            true => short.around(v4, is_special_v4, |addresses| map.v4(addresses)),
-            false => map.v4(v4),
+        if keep {
+            short.around(v4, is_special_v4, |addresses| map.v4(addresses));
+        } else {
+            map.v4(v4);
         }
         let special = |address| match u32::try_from(address ^ MAPPED) {
             // As it comes from a strategy that widens.
