@@ -53,18 +53,18 @@ impl Address for u128 {
 pub(crate) struct Prefix {
     ciphers: [Aes128Enc; 2],
     /// The same blocks for either cipher. Between calls they hold ciphertext only.
-    blocks: [[Block; BLOCKS]; 2],
+    blocks: Box<[[Block; BLOCKS]; 2]>,
 }
 
 impl Prefix {
     pub(crate) fn new(first: &[u8; 16], second: &[u8; 16]) -> Self {
         let ciphers = [first, second].map(|key| Aes128Enc::new(key.into()));
-        Self { ciphers, blocks: [[Block::default(); BLOCKS]; 2] }
+        Self { ciphers, blocks: Box::new([[Block::default(); BLOCKS]; 2]) }
     }
 
     /// Replaces each address by its pseudonym.
     pub(crate) fn map<A: Address>(&mut self, addresses: &mut [A]) {
-        let [first, second] = &mut self.blocks;
+        let [first, second] = &mut *self.blocks;
         for addresses in addresses.chunks_mut(BLOCKS / A::BITS) {
             let used = addresses.len() * A::BITS;
             let (first, second) = (&mut first[..used], &mut second[..used]);
