@@ -123,7 +123,8 @@ fn make(arguments: &KeygenArgs) -> Result<String, Failed> {
     let _ = writeln!(text, "    key_file = {:?}", place.display().to_string());
     let _ = writeln!(text, "whoever has this file can undo what is made with it");
     if arguments.epoch.is_some() {
-        let _ = writeln!(text, "`engine keygen --advance {shown}` destroys the keys before today's");
+        let _ =
+            writeln!(text, "`engine keygen --advance {shown}` destroys the keys before today's");
     }
     Ok(text)
 }
@@ -155,7 +156,9 @@ fn advance(path: &Path, to: Option<i64>) -> Result<String, Failed> {
         return Err((BAD_USAGE, message));
     }
     if to == first {
-        return Ok(format!("{shown} begins with the {name} {before}; there is nothing to destroy\n"));
+        return Ok(format!(
+            "{shown} begins with the {name} {before}; there is nothing to destroy\n"
+        ));
     }
     chain.advance(to);
     replace(path, &chain.to_text()).map_err(|error| match error.kind() {

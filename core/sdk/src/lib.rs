@@ -52,7 +52,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use factory::{DynStage, Factory, Role};
 pub use host::{Counter, CounterCell, Host, HostApi, Level};
 pub use options::{NoOptions, OptionHelp, OptionValue};
-pub use packet::{BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4};
+pub use packet::{
+    BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4,
+};
 pub use sink::SinkStage;
 pub use stage::{Output, Sink, Stage};
 

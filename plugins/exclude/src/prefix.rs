@@ -32,7 +32,9 @@ impl Prefix {
         };
         let Some(free) = width.checked_sub(length) else {
             let family = if width == 32 { "IPv4" } else { "IPv6" };
-            return Err(format!("`{text}` is too long; a prefix of {family} has 0 to {width} bits"));
+            return Err(format!(
+                "`{text}` is too long; a prefix of {family} has 0 to {width} bits"
+            ));
         };
         let bits = match address {
             IpAddr::V4(v4) => u128::from(u32::from(v4)),
@@ -42,9 +44,9 @@ impl Prefix {
         if bits & behind != 0 {
             let first: IpAddr = match address {
                 // Bits of an IPv4 address, so they fit.
-                IpAddr::V4(v4) => {
-                    (u32::from(v4) & !u32::try_from(behind).unwrap_or(u32::MAX)).to_be_bytes().into()
-                }
+                IpAddr::V4(v4) => (u32::from(v4) & !u32::try_from(behind).unwrap_or(u32::MAX))
+                    .to_be_bytes()
+                    .into(),
                 IpAddr::V6(_) => Ipv6Addr::from(bits & !behind).into(),
             };
             return Err(format!(

@@ -82,32 +82,49 @@ fn a_wrong_list_is_told_by_its_place_and_no_more() {
     let good = file("good", "\u{20}10.0.0.0/8 # all\n\t2001:db8::/32\n");
     let empty = file("empty", "# nobody yet\n");
     let cases = [
-        ("".to_owned(), "`prefixes`: names nobody; say whose packets are dropped, here or in `file = \"...\"`".to_owned()),
-        ("prefixes = []".to_owned(), "`prefixes`: names nobody; say whose packets are dropped, here or in `file = \"...\"`".to_owned()),
+        (
+            "".to_owned(),
+            "`prefixes`: names nobody; say whose packets are dropped, here or in `file = \"...\"`"
+                .to_owned(),
+        ),
+        (
+            "prefixes = []".to_owned(),
+            "`prefixes`: names nobody; say whose packets are dropped, here or in `file = \"...\"`"
+                .to_owned(),
+        ),
         (
             "prefixes = [\"10.0.0.0/8\", \"x\"]".to_owned(),
             "`prefixes[1]`: `x` is no prefix; write it as 192.0.2.0/24 or 2001:db8::/32".to_owned(),
         ),
         (
             "prefixes = [\"10.1.2.3\", \"10.0.0.0/8\"]".to_owned(),
-            "`prefixes[0]`: `10.1.2.3` lies within the prefix of `prefixes[1]`; leave out one".to_owned(),
+            "`prefixes[0]`: `10.1.2.3` lies within the prefix of `prefixes[1]`; leave out one"
+                .to_owned(),
         ),
         (
             format!("prefixes = [\"10.0.0.0/8\"]\nfile = {good:?}"),
-            format!("`file`: {good}:1: `10.0.0.0/8` is named twice, the first time as `prefixes[0]`; leave out one"),
+            format!(
+                "`file`: {good}:1: `10.0.0.0/8` is named twice, the first time as `prefixes[0]`; leave out one"
+            ),
         ),
         (
             format!("file = {bad:?}"),
-            format!("`file`: {bad}:4: `198.51.100.1/24` has bits set behind the prefix; write \
-                     198.51.100.0/24, or 198.51.100.1 for that address alone"),
+            format!(
+                "`file`: {bad}:4: `198.51.100.1/24` has bits set behind the prefix; write \
+                     198.51.100.0/24, or 198.51.100.1 for that address alone"
+            ),
         ),
         (
             format!("file = {within:?}"),
-            format!("`file`: {within}:1: `10.1.0.0/16` lies within the prefix of line 2 of {within}; leave out one"),
+            format!(
+                "`file`: {within}:1: `10.1.0.0/16` lies within the prefix of line 2 of {within}; leave out one"
+            ),
         ),
         (
             format!("file = {twice:?}"),
-            format!("`file`: {twice}:3: `10.0.0.0/8` is named twice, the first time as line 1 of {twice}; leave out one"),
+            format!(
+                "`file`: {twice}:3: `10.0.0.0/8` is named twice, the first time as line 1 of {twice}; leave out one"
+            ),
         ),
         (
             "file = \"/nowhere/list\"".to_owned(),
@@ -178,7 +195,8 @@ fn random(mut seed: u64) -> impl FnMut() -> u64 {
 /// Ranges apart, some next to each other, in a space of 16 bits, and what holds each.
 fn sets() -> Vec<Vec<(u32, u32)>> {
     let mut next = random(1);
-    let mut sets = vec![vec![], vec![(0, u32::MAX)], vec![(7, 7)], vec![(0, 0), (u32::MAX, u32::MAX)]];
+    let mut sets =
+        vec![vec![], vec![(0, u32::MAX)], vec![(7, 7)], vec![(0, 0), (u32::MAX, u32::MAX)]];
     for many in [2, 3, 17, 300, 2000] {
         let mut ends: Vec<u32> =
             (0..2 * many).map(|_| u32::try_from(next() & 0xffff).unwrap()).collect();
@@ -213,7 +231,8 @@ fn nanoseconds_a_packet() {
     let frames: Vec<Vec<u8>> = {
         let mut next = random(2);
         let address = |bits: u64| std::net::Ipv4Addr::from(u32::try_from(bits >> 32).unwrap());
-        let frame = |_| tcp(&format!("{}:1", address(next())), &format!("{}:2", address(next())), "");
+        let frame =
+            |_| tcp(&format!("{}:1", address(next())), &format!("{}:2", address(next())), "");
         (0..1 << 14).map(frame).collect()
     };
     for many in [1_u32, 10, 1000, 100_000] {

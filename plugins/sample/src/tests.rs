@@ -48,7 +48,8 @@ fn frames(many: usize) -> Vec<Vec<u8>> {
             _ => [format!("192.0.2.{host}:{port}"), "10.0.0.9:80".to_owned()],
         }
     };
-    let frame = |at: usize, [a, b]: [&str; 2]| if at % 4 == 3 { udp(a, b, "") } else { tcp(a, b, "") };
+    let frame =
+        |at: usize, [a, b]: [&str; 2]| if at % 4 == 3 { udp(a, b, "") } else { tcp(a, b, "") };
     (0..many)
         .flat_map(|at| {
             let [a, b] = both(at);
@@ -128,7 +129,13 @@ fn it_obeys_the_rules() {
 #[allow(clippy::print_stdout, reason = "it is for reading")]
 fn nanoseconds_a_packet() {
     let frames: Vec<_> = (0..1 << 14)
-        .map(|at| Frame::tcp(&format!("10.0.{}.{}:{}", at >> 8 & 255, at & 255, 1024 + at), "192.0.2.1:80").build())
+        .map(|at| {
+            Frame::tcp(
+                &format!("10.0.{}.{}:{}", at >> 8 & 255, at & 255, 1024 + at),
+                "192.0.2.1:80",
+            )
+            .build()
+        })
         .collect();
     let (host, _) = TestHost::new(Some(0));
     let options = ringmill_sdk::parse_config("probability = 0.1").unwrap();

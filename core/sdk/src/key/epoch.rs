@@ -84,8 +84,10 @@ pub fn day(text: &str) -> Option<i64> {
     // The year begins in March, so that the leap day is its last; see `render::date`.
     let (year, from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days_to_1970 = 719_468;
-    let day = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5
-        + of_month - 1 - days_to_1970;
+    let day =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + of_month
+            - 1
+            - days_to_1970;
     // Only a date that exists comes out as it went in.
     (date(day) == text).then_some(day)
 }

@@ -105,7 +105,9 @@ impl Ratchet {
 
 impl fmt::Debug for Ratchet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ratchet").field("first", &self.epoch.date(self.period)).finish_non_exhaustive()
+        f.debug_struct("Ratchet")
+            .field("first", &self.epoch.date(self.period))
+            .finish_non_exhaustive()
     }
 }
 

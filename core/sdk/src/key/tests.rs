@@ -106,7 +106,9 @@ fn a_chain_is_read_as_it_was_written() {
         text.to_string(),
         text.trim_end().to_owned(),
         text.replace('\n', "\r\n"),
-        text.to_uppercase().replace("RINGMILL-KEY", "ringmill-key").replace("EPOCH WEEK", "epoch week"),
+        text.to_uppercase()
+            .replace("RINGMILL-KEY", "ringmill-key")
+            .replace("EPOCH WEEK", "epoch week"),
     ];
     for text in good {
         let read = Ratchet::parse(text.as_bytes()).unwrap();
@@ -123,7 +125,10 @@ fn a_chain_is_read_as_it_was_written() {
             "ringmill-key 1\nepoch week 2026-11-26\n",
             "says `epoch week 2026-11-26`, and weeks begin on Mondays",
         ),
-        ("ringmill-key 1\nepoch day 2026-11-26\n00ff\n", "has a third line that is not 64 hex digits"),
+        (
+            "ringmill-key 1\nepoch day 2026-11-26\n00ff\n",
+            "has a third line that is not 64 hex digits",
+        ),
         ("ringmill-key 1\nepoch day 2026-11-26\n\n", "has a third line that is not 64 hex digits"),
         (&format!("{}\nmore", text.trim_end()), "has more than three lines"),
     ];
@@ -140,7 +145,8 @@ fn keys_print_as_nothing() {
     let (host, _) = TestHost::in_epochs(Epoch::Day, false);
     let mut many = Schedule::new(None, Some(Ephemeral), &host, "many").unwrap();
     many.key(20_783).unwrap();
-    let shown = format!("{:?} {:?} {chain:?} {one:?} {many:?}", counted(), Stored::Plain(counted()));
+    let shown =
+        format!("{:?} {:?} {chain:?} {one:?} {many:?}", counted(), Stored::Plain(counted()));
     assert!(shown.contains("Key(..)") && shown.contains("2026-11-26"), "{shown}");
     assert!(!shown.contains("1, 2") && !shown.contains("0102"), "{shown}");
 }

@@ -10,8 +10,8 @@ use arrow_array::RecordBatch;
 
 use super::{TestHost, decoded};
 use crate::{
-    Arena, BATCH, Batch, Class, DynStage, Host, Layers, Level, Output, Packet, Result, Sink, SinkStage,
-    Stage, Timestamp, factory::Guard, key::Epoch,
+    Arena, BATCH, Batch, Class, DynStage, Host, Layers, Level, Output, Packet, Result, Sink,
+    SinkStage, Stage, Timestamp, factory::Guard, key::Epoch,
 };
 
 /// The time of the first frame: 2026-01-01 00:00:00 UTC.
