@@ -2,6 +2,8 @@
 //! [`Anonymizer`] finds the columns and the addresses in text, maps them and marks them.
 
 mod columns;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use arrow_array::RecordBatch;
