@@ -4,6 +4,8 @@
 mod columns;
 mod epochs;
 pub mod special;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use arrow_array::RecordBatch;

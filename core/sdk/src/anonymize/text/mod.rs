@@ -119,26 +119,35 @@ impl Finder {
                 if bytes.get(start).is_some_and(u8::is_ascii_digit) && start < end {
                     let place = place(n);
                     if matches!(place, Place::Host | Place::Url) {
-                        self.one(&bytes[start..end], start, place, found);
+                        self.one(&bytes[start..end], start, 0, place, found);
                     }
                 }
                 n += 1;
             }
-            let (Some(_), Some(start), Some(end)) = (anchor, at(n), at(n + 1)) else { return };
-            self.one(&bytes[start..end], start, place(n), found);
+            let (Some(anchor), Some(start), Some(end)) = (anchor, at(n), at(n + 1)) else { return };
+            self.one(&bytes[start..end], start, anchor - start, place(n), found);
             from = end;
             n += 1;
         }
     }
 
-    /// Finds the addresses of one text, which lies at `base` of something larger.
-    fn one(&mut self, text: &[u8], base: usize, place: Place, found: &mut Vec<Found>) {
+    /// Finds the addresses of one text, which lies at `base` of something larger and has
+    /// nothing of interest before `anchor`.
+    fn one(
+        &mut self,
+        text: &[u8],
+        base: usize,
+        anchor: usize,
+        place: Place,
+        found: &mut Vec<Found>,
+    ) {
         let first = found.len();
-        if (Scan { text, place, unescaped: false, done: 0, found }).run() == Seen::Percent {
+        let mut scan = Scan { text, place, unescaped: false, done: 0, found };
+        if scan.run(anchor) == Seen::Percent {
             found.truncate(first);
             self.unescaped.read(text);
             let text = &self.unescaped.text;
-            (Scan { text, place, unescaped: true, done: 0, found }).run();
+            (Scan { text, place, unescaped: true, done: 0, found }).run(0);
             for found in &mut found[first..] {
                 self.unescaped.locate(found);
             }
@@ -169,11 +178,13 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn run(&mut self) -> Seen {
+    /// Finds what there is, the first of it not before `anchor`.
+    fn run(&mut self, anchor: usize) -> Seen {
         self.done = self.host_at_start();
+        let mut from = self.done.max(anchor);
         while let Some(at) = match self.unescaped {
-            false => anchor::next::<true>(self.text, self.done),
-            true => anchor::next::<false>(self.text, self.done),
+            false => anchor::next::<true>(self.text, from),
+            true => anchor::next::<false>(self.text, from),
         } {
             let done = match self.text[at] {
                 b'%' => return Seen::Percent,
@@ -183,6 +194,7 @@ impl Scan<'_> {
                 _ => self.numbers(at),
             };
             self.done = done.max(at + 1);
+            from = self.done;
         }
         Seen::All
     }
