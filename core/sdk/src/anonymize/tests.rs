@@ -17,7 +17,7 @@ use crate::{
 /// call by call.
 fn mapped(batch: &RecordBatch) -> Result<(RecordBatch, Vec<(usize, usize)>)> {
     let mut calls = Vec::new();
-    let batch = Columns::new("flip").map(batch, |v4, v6| {
+    let batch = Columns::new("flip", false).map(batch, |v4, v6| {
         calls.push((v4.len(), v6.len()));
         v4.iter_mut().for_each(|address| *address = !*address);
         v6.iter_mut().for_each(|address| *address = !*address);
@@ -179,4 +179,23 @@ fn text_of_another_type_is_refused_by_name() {
     );
     let (after, _) = mapped(&of(Arc::new(StringArray::from(vec!["10.0.0.1"])))).unwrap();
     assert_eq!(after.column(0).as_string::<i32>().value(0), "245.255.255.254");
+}
+
+#[test]
+fn a_strategy_that_widens_gets_ipv4_among_ipv6_from_columns_and_from_text() {
+    let fields = vec![schema::address("src"), schema::text("via", Kind::Header)];
+    let schema = schema::record("sample", fields);
+    let before = records(&schema, &[&["10.0.0.1", "1.1 10.0.0.1"], &["1::", "by [1::]:80"]]);
+    let mut calls = Vec::new();
+    let after = Columns::new("wide", true).map(&before, |v4, v6| {
+        calls.push((v4.len(), v6.to_vec()));
+        v6.iter_mut().for_each(|address| *address |= 0x2a00 << 112);
+        Ok(())
+    });
+    let (quad, groups) = (0xffff_0a00_0001, 1 << 112);
+    assert_eq!(calls, [(0, vec![quad, groups, quad, groups])]);
+    let rows = rows(&[after.unwrap()]);
+    let seen: Vec<_> = rows.iter().map(|row| (row["src"].as_str(), row["via"].as_str())).collect();
+    let wide = "2a00::ffff:a00:1";
+    assert_eq!(seen, [(wide, "1.1 2a00::ffff:a00:1"), ("2a01::", "by [2a01::]:80")]);
 }
