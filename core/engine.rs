@@ -22,7 +22,7 @@ use crate::{
     },
     chain::{BuildError, Chain},
     config::{Config, ConfigError, Place},
-    host::{Board, Run},
+    host::{Board, Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
@@ -135,6 +135,11 @@ impl Engine {
     /// The config.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What stages and sinks tell the readers of the data, in the order of the config.
+    pub fn facts(&self) -> Vec<Facts> {
+        self.run.facts()
     }
 
     /// The capture files that the config names, each of which exists; none for live capture.
@@ -334,13 +339,13 @@ impl Start {
         Self { coming: AtomicUsize::new(workers), closed: AtomicUsize::new(workers) }
     }
 
-    /// Waits until all have come, or `stop` is set. Whether all have come.
+    /// Waits until all have come, or `stop` is set. Whether it was for the first.
     fn wait(&self, stop: &AtomicBool) -> bool {
         self.coming.fetch_sub(1, Relaxed);
         while self.coming.load(Relaxed) > 0 && !stop.load(Relaxed) {
             thread::yield_now();
         }
-        self.coming.load(Relaxed) == 0
+        !stop.load(Relaxed)
     }
 
     /// A worker's rings let packets in.

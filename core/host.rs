@@ -213,3 +213,59 @@ impl HostApi for StageHost {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(run: &Arc<Run>, labels: &[&str]) -> Vec<Host> {
+        let board = Arc::new(Board::default());
+        labels.iter().map(|label| host(run, &board, label, None)).collect()
+    }
+
+    #[test]
+    fn facts_come_in_the_order_of_the_config() {
+        let run = Arc::new(Run::new(None).expect("there is randomness"));
+        let chain = hosts(&run, &["exclude", "decode", "crypto_pan", "crypto_pan_2", "jsonl"]);
+        // Declared late and again, and by another worker.
+        chain[3].declare("key", "file");
+        chain[0].declare("prefixes", 3);
+        chain[0].declare("addresses_v4", 256);
+        hosts(&run, &["crypto_pan", "exclude"])[1].declare("prefixes", 4);
+        let facts: Vec<_> = run
+            .facts()
+            .into_iter()
+            .flat_map(|of| {
+                of.facts.into_iter().map(move |(name, value)| (of.stage.clone(), name, value))
+            })
+            .collect();
+        let expected = [
+            ("exclude", "prefixes", "4"),
+            ("exclude", "addresses_v4", "256"),
+            ("crypto_pan_2", "key", "file"),
+        ];
+        assert_eq!(facts, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
+    }
+
+    #[test]
+    fn ephemeral_keys_are_those_of_the_run_and_end_with_its_start() {
+        let [run, other] = [(); 2].map(|()| Arc::new(Run::new(None).expect("there is randomness")));
+        let key =
+            |run: &Arc<Run>, stage: &str, label: &str| hosts(run, &[stage])[0].ephemeral_key(label);
+        assert_eq!(key(&run, "a", "x"), key(&run, "b", "x"), "two workers");
+        assert_ne!(key(&run, "a", "x"), key(&run, "a", "y"), "two labels");
+        assert_ne!(key(&run, "a", "x"), key(&other, "a", "x"), "two runs");
+        run.forget_secret();
+        let late = std::panic::catch_unwind(|| key(&run, "a", "x"));
+        assert!(late.is_err(), "a key came out of nothing");
+    }
+
+    #[test]
+    fn a_stage_knows_whether_packets_are_live_and_how_often_keys_change() {
+        let run = Arc::new(Run::new(Some(Epoch::Week)).expect("there is randomness"));
+        let host = &hosts(&run, &["a"])[0];
+        assert_eq!((host.epoch(), host.is_replay()), (Some(Epoch::Week), true));
+        run.goes_live();
+        assert!(!host.is_replay());
+    }
+}

@@ -371,3 +371,56 @@ fn no_signal_makes_the_engine_leave_a_core_file() {
         );
     }
 }
+
+#[test]
+fn readers_of_the_data_are_told_what_was_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let key = made(at, "key", &["--epoch", "week", "--from", "2025-12-31"]);
+    let list = at.join("opt-outs");
+    fs::write(&list, "# two\n192.0.2.0/28\n2001:db8::/64\n").unwrap();
+    let path = config(
+        at,
+        "[engine]\nepoch = \"week\"\n",
+        &format!("key_file = {key:?}"),
+        &capture(at, 0..1),
+    );
+    let more = format!(
+        "[[stage]]\nuse = \"exclude\"\nfile = {list:?}\n[[stage]]\nuse = \"sample\"\n\
+         probability = 0.5\n[[stage]]\nuse = \"classify\""
+    );
+    let typed = fs::read_to_string(&path).unwrap();
+    let path = write_config(at, &typed.replace("[[stage]]\nuse = \"classify\"", &more));
+    let engine = ringmill::Engine::new(ringmill::config::load(&path).unwrap()).unwrap();
+    let facts: BTreeMap<_, BTreeMap<_, _>> =
+        engine.facts().into_iter().map(|of| (of.stage, of.facts.into_iter().collect())).collect();
+    let of = |stage: &str, name: &str| facts[stage].get(name).map(String::as_str);
+    let cases = [
+        ("exclude", "prefixes", "2"),
+        ("exclude", "addresses_v4", "16"),
+        ("exclude", "addresses_v6", "18446744073709551616"),
+        ("sample", "probability", "0.5"),
+        ("sample", "key", "ephemeral"),
+        ("sample", "epoch", "week"),
+        ("crypto_pan", "key", "file"),
+        ("crypto_pan", "epoch", "week"),
+        ("crypto_pan", "first_epoch", "2025-12-29"),
+    ];
+    for (stage, name, value) in cases {
+        assert_eq!(of(stage, name), Some(value), "{stage}.{name} of {facts:?}");
+    }
+    assert_eq!(of("crypto_pan", "key_id"), of("http", "key_id"), "they have the same file");
+    assert_eq!(of("crypto_pan", "key_id").map(str::len), Some(8));
+
+    // And what was told is so: hosts 1 to 15 are out, and about half of the rest.
+    let outcome = engine.run(|_| ()).unwrap();
+    assert!(outcome.is_good(), "{:?}", outcome.failures);
+    let hosts: BTreeSet<_> = rows(&at.join("out.jsonl"))
+        .iter()
+        .map(|row| text(row, "host").unwrap().to_owned())
+        .collect();
+    assert!((5..=26).contains(&hosts.len()), "{hosts:?}");
+    assert!((1..=15).all(|host| !hosts.contains(&format!("h{host}"))), "{hosts:?}");
+    let ledger = outcome.ledger.to_string();
+    assert!(ledger.contains("excluded 30") && ledger.contains("not_sampled "), "{ledger}");
+}

@@ -175,6 +175,7 @@ fn short(data_type: &arrow_schema::DataType) -> String {
         DataType::Utf8 => "text".to_owned(),
         DataType::Timestamp(..) => "time in ns, UTC".to_owned(),
         DataType::FixedSizeBinary(16) => "IP address".to_owned(),
+        DataType::Date32 => "date".to_owned(),
         DataType::Map(..) => "map of text".to_owned(),
         other => other.to_string(),
     }

@@ -161,7 +161,7 @@ fn advance(path: &Path, to: Option<i64>) -> Result<String, Failed> {
         ));
     }
     chain.advance(to);
-    replace(path, &chain.to_text()).map_err(|error| match error.kind() {
+    let wiped = replace(path, &chain.to_text()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => (
             FAILED,
             format!(
@@ -172,10 +172,14 @@ fn advance(path: &Path, to: Option<i64>) -> Result<String, Failed> {
         ),
         _ => (FAILED, format!("{shown} cannot be replaced: {error}")),
     })?;
+    let old = match wiped {
+        Ok(()) => "was overwritten".to_owned(),
+        Err(error) => format!("could not be overwritten ({error})"),
+    };
     Ok(format!(
         "{shown}: begins with the {name} {until} now, {}; the keys from {before} on until then are \
-         destroyed\nthe old content was overwritten, but a journal, a solid-state disk or a backup \
-         may still hold it\n",
+         destroyed\nthe old content {old}, but a journal, a solid-state disk or a backup may still \
+         hold it\n",
         chain.id()
     ))
 }
@@ -207,22 +211,21 @@ fn aside(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Puts a new file in the place of the old, whole or not at all, and overwrites the old.
-fn replace(path: &Path, content: &str) -> io::Result<()> {
+/// Puts a new file in the place of the old, whole or not at all; whether the old could be
+/// overwritten then is the inner result.
+fn replace(path: &Path, content: &str) -> io::Result<io::Result<()>> {
     let old = OpenOptions::new().write(true).open(path)?;
     let metadata = old.metadata()?;
     let new = aside(path);
     create(&new, content)?;
     // Root may advance the file of the user that the engine runs as.
     let owned = std::os::unix::fs::chown(&new, Some(metadata.uid()), Some(metadata.gid()));
-    let moved = owned.and_then(|()| fs::rename(&new, path));
-    if moved.is_err() {
+    if let Err(error) = owned.and_then(|()| fs::rename(&new, path)) {
         let _ = fs::remove_file(&new);
-        return moved;
+        return Err(error);
     }
-    sync_directory(path)?;
-    let zeros = vec![b'0'; usize::try_from(metadata.len()).unwrap_or_default()];
-    write(old, &String::from_utf8_lossy(&zeros))
+    let zeros = "0".repeat(usize::try_from(metadata.len()).unwrap_or_default());
+    Ok(sync_directory(path).and_then(|()| write(old, &zeros)))
 }
 
 /// Counted from 1970-01-01.

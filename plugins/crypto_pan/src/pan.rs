@@ -88,10 +88,11 @@ pub(crate) struct Pan {
 impl Pan {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let (halves, _) = key.as_chunks::<16>();
-        let cipher = Aes128Enc::new(&halves[0].into());
-        let mut pad = Block::from(halves[1]);
-        cipher.encrypt_block(&mut pad);
-        let pad = u128::from_ne_bytes(pad.into());
+        let cipher = Aes128Enc::new((&halves[0]).into());
+        let mut block = Block::from(halves[1]);
+        cipher.encrypt_block(&mut block);
+        let pad = u128::from_ne_bytes(block.into());
+        block.as_mut_slice().zeroize();
         let mut pan = Self { cipher, pad, first: [0; 256], blocks: [Block::default(); BLOCKS] };
         for byte in 0..=u8::MAX {
             let blocks = &mut pan.blocks[..TABULATED];

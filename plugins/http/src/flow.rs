@@ -38,8 +38,8 @@ impl Flows {
         let mut message = Zeroizing::new([0; 16 + 18]);
         message[..16].copy_from_slice(&key[16..]);
         message[16..].copy_from_slice(label);
-        let derived = sip128::SipHasher24::new_with_key(&outer).hash(&*message).as_bytes();
-        Self(SipHasher24::new_with_key(&Zeroizing::new(derived)))
+        let derived = sip128::SipHasher24::new_with_key(&outer).hash(&*message);
+        Self(SipHasher24::new_with_key(&Zeroizing::new(derived.as_bytes())))
     }
 
     /// The number of the connection between two ends, in either direction. `protocol` is the

@@ -11,6 +11,9 @@
 //! first byte), and both have `exchange`, their number in the connection, from 1, as far as it
 //! was seen. An interim response (1xx) belongs to the exchange of the final one.
 //!
+//! With `[engine] epoch` both record types have a column `epoch`, the first day of the day or week
+//! whose key the row has, and `flow` is another number in each.
+//!
 //! A head that is not whole or does not follow RFC 9112 is taken as far as it is sure, and
 //! `flags` says why:
 //!

@@ -45,7 +45,8 @@ impl Ratchet {
     /// Goes on to a later period; the chain keys on the way are wiped. A period that is not
     /// later changes nothing.
     ///
-    /// At most 107,000 steps of half a microsecond: no time of ours lies farther from 1970.
+    /// At most 107,000 steps, which take some tenths of a second: no time of ours lies farther
+    /// from 1970.
     pub fn advance(&mut self, period: i64) {
         while self.period < period {
             self.chain = derive(&self.chain, "ringmill epoch");

@@ -107,7 +107,7 @@ impl Schedule {
             }
             (Stored::Epochs(chain), Some(epoch)) if chain.epoch() == epoch => {
                 let id = chain.id();
-                host.declare("first_epoch", &epoch.date(chain.period()));
+                host.declare("first_epoch", epoch.date(chain.period()));
                 Ok((Keys::Epochs(Epochs::new(shown.to_string(), chain, host)), id))
             }
             (Stored::Epochs(chain), Some(epoch)) => refused(format!(
