@@ -13,7 +13,8 @@ pub(crate) use columns::Columns;
 
 use crate::{Host, OptionHelp, Output, Result, Stage};
 
-/// How an address becomes another. Whole slices, so that ciphers can work on many at once.
+/// How an address becomes another. Whole slices, so that ciphers can work on many at once: all
+/// addresses of a record batch, those in its text too.
 pub trait AddressMap: Sized + Send + 'static {
     /// What `use = "..."` says: lower-case letters, digits and `_`.
     const NAME: &'static str;
