@@ -162,8 +162,17 @@ fn check(strategy: &str) {
     pseudonyms.dedup();
     assert_eq!(pseudonyms.len(), 2, "one pseudonym for each of the client's addresses");
     let written = fs::read_to_string(&out).unwrap().to_lowercase();
-    let spellings =
-        [V4, "203-0-113-77", "77.113.0.203", "3405803853", "cb00:714d", "1234::77", "3a77", "119"];
+    let spellings = [
+        V4,
+        "203-0-113-77",
+        "77.113.0.203",
+        "3405803853",
+        "cb00:714d",
+        "1234::77",
+        "1234:0",
+        "1234%3a%3a77",
+        "::0.0.0.119",
+    ];
     for address in spellings {
         assert!(!written.contains(address), "{strategy} let `{address}` out");
     }
