@@ -16,7 +16,8 @@ use special::{Guide, Special};
 
 use crate::{Host, OptionHelp, Output, Result, Stage, Timestamp, key::Epoch};
 
-/// How an address becomes another. Whole slices, so that ciphers can work on many at once.
+/// How an address becomes another. Whole slices, so that ciphers can work on many at once: all
+/// addresses of a record batch, those in its text too.
 pub trait AddressMap: Sized + Send + 'static {
     /// What `use = "..."` says: lower-case letters, digits and `_`.
     const NAME: &'static str;
