@@ -14,7 +14,7 @@
 //! Addresses with an IPv4 address inside keep that structure: two of 6to4 show how many bits
 //! their IPv4 addresses share, as those alone would, and not which.
 //!
-//! `ipcrypt` in its mode `prefix_preserving` has the same property and costs twice as much;
+//! `ipcrypt` in its mode `prefix_preserving` has the same property and costs three times as much;
 //! existing traces were made with this one.
 
 use std::path::PathBuf;
