@@ -21,7 +21,10 @@ pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_http::Http>(),
     Factory::stage::<ringmill_user_agent::UserAgent>(),
     Factory::address_map::<ringmill_crypto_pan::CryptoPan>(),
+    Factory::address_map::<ringmill_ipcrypt::Ipcrypt>(),
+    Factory::address_map::<ringmill_keyed_hash::KeyedHash>(),
     Factory::address_map::<ringmill_truncate::Truncate>(),
+    Factory::address_map::<ringmill_constant::Constant>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
     Factory::sink::<ringmill_jsonl::Jsonl>(),
 ];

@@ -45,7 +45,7 @@ pub use arrow_schema;
 pub use serde;
 
 pub use abi::{Arena, Keeper};
-pub use anonymize::{AddressMap, Anonymizer};
+pub use anonymize::{AddressMap, Anonymizer, special};
 pub use config::parse as parse_config;
 pub use encapsulation::{Encapsulation, Step};
 pub use error::{Error, ErrorKind, Result};
@@ -65,6 +65,7 @@ pub mod prelude {
     pub use crate::{
         AddressMap, Batch, Class, Counter, Error, Host, NoOptions, OptionHelp, Output, Packet,
         Reason, Result, Sink, Stage, Timestamp, choice, export_plugin, options, schema,
+        special::Special,
     };
 }
 

@@ -11,13 +11,16 @@
 //! behind one pseudonym knows a prefix of all its neighbours (RFC 6235, section 4.1; RFC 8932,
 //! appendix B). For data that leaves the house the stage `truncate` is stricter.
 //!
-//! We did not take `ipcrypt-pfx`, a newer map with the same property: it encrypts one bit
-//! after another, which cannot be batched, and no existing trace was made with it.
+//! Addresses with an IPv4 address inside keep that structure: two of 6to4 show how many bits
+//! their IPv4 addresses share, as those alone would, and not which.
+//!
+//! `ipcrypt` in its mode `prefix_preserving` has the same property and costs three times as much;
+//! existing traces were made with this one.
 
 use std::path::PathBuf;
 
 use ringmill_sdk::{
-    key::{Ephemeral, Schedule},
+    key::{Current, Ephemeral, Schedule},
     prelude::*,
 };
 
@@ -25,26 +28,27 @@ mod pan;
 #[cfg(test)]
 mod tests;
 
-use pan::{Address, Pan};
+use pan::Pan;
 
 options! {
-    /// Options of `[[stage]] use = "crypto_pan"`; exactly one of them is given.
+    /// Options of `[[stage]] use = "crypto_pan"`; of the two keys exactly one is given.
     pub struct Options {
-        /// File with the key, which `engine keygen` makes; readable by its owner only.
+        /// File with the key, which `engine keygen` makes; readable by its owner only. Whoever
+        /// has it can undo the pseudonyms.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,
+        /// "map": private, multicast and other special addresses are treated like any other.
+        /// "keep": they stay as they are, and nobody else becomes one of them.
+        special: Special = Special::Map,
     }
 }
 
 /// Crypto-PAn with one key, or with one for each epoch.
 #[derive(Debug)]
 pub struct CryptoPan {
-    /// Boxed, so that moving the stage about does not leave round keys behind. None before the
-    /// first row of the first epoch.
-    pan: Option<Box<Pan>>,
-    /// Where the key of another epoch comes from.
-    keys: Option<(Schedule, i64)>,
+    pan: Current<Pan>,
+    special: Special,
 }
 
 impl CryptoPan {
@@ -61,15 +65,7 @@ impl CryptoPan {
     /// ```
     #[must_use]
     pub fn from_key(key: &[u8; 32]) -> Self {
-        Self { pan: Some(Box::new(Pan::new(key))), keys: None }
-    }
-
-    fn map<A: Address>(&mut self, addresses: &mut [A]) {
-        match &mut self.pan {
-            Some(pan) => pan.map(addresses),
-            // The engine names the epoch first; should it not, nothing passes as it was.
-            None => addresses.fill(A::ZERO),
-        }
+        Self { pan: Current::fixed(Pan::new(key)), special: Special::Map }
     }
 }
 
@@ -77,39 +73,38 @@ impl AddressMap for CryptoPan {
     const NAME: &'static str = "crypto_pan";
     const SUMMARY: &'static str = "replaces addresses by pseudonyms that keep common prefixes";
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
+    const OPAQUE: bool = true;
     type Config = Options;
 
-    fn new(Options { key_file, key }: Options, host: &Host) -> Result<Self> {
-        let mut keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
-        match host.epoch() {
-            None => Ok(Self::from_key(keys.key(0)?)),
-            Some(_) => Ok(Self { pan: None, keys: Some((keys, 0)) }),
-        }
+    fn new(Options { key_file, key, special }: Options, host: &Host) -> Result<Self> {
+        let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        Ok(Self { pan: Current::new(keys, host, |key| Ok(Pan::new(key)))?, special })
+    }
+
+    fn special(&self) -> Special {
+        self.special
     }
 
     fn v4(&mut self, addresses: &mut [u32]) {
-        self.map(addresses);
+        match self.pan.get() {
+            Some(pan) => pan.map(addresses),
+            // The engine names the epoch first; should it not, nothing passes as it was.
+            None => addresses.fill(0),
+        }
     }
 
     fn v6(&mut self, addresses: &mut [u128]) {
-        self.map(addresses);
+        match self.pan.get() {
+            Some(pan) => pan.map(addresses),
+            None => addresses.fill(0),
+        }
     }
 
     fn epoch(&mut self, period: i64) -> Result {
-        let Some((keys, current)) = &mut self.keys else { return Ok(()) };
-        if self.pan.is_none() || *current != period {
-            // Dropped, and so wiped, before there may be an error.
-            self.pan = None;
-            self.pan = Some(Box::new(Pan::new(keys.key(period)?)));
-            *current = period;
-        }
-        Ok(())
+        self.pan.epoch(period)
     }
 
     fn tick(&mut self, now: Timestamp) {
-        let Some((keys, current)) = &mut self.keys else { return };
-        if *current < keys.tick(now) {
-            self.pan = None;
-        }
+        self.pan.tick(now);
     }
 }

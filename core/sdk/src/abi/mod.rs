@@ -259,6 +259,8 @@ pub struct AddressMapVt {
     /// Replaces IPv4 and IPv6 addresses by their pseudonyms, in place: two slices as pointer and
     /// length.
     pub map: unsafe extern "C" fn(*mut Instance, *mut u32, usize, *mut u128, usize) -> Status,
+    /// See [`AddressMap::widens`](crate::AddressMap::widens).
+    pub widens: unsafe extern "C" fn(*mut Instance) -> bool,
     /// The addresses from here on are of this period.
     pub epoch: unsafe extern "C" fn(*mut Instance, i64) -> Status,
 }

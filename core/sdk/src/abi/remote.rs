@@ -65,7 +65,11 @@ impl Loaded {
         let made = unsafe { self.0.create()(options.into(), RHost::export(host), &mut error) };
         let instance = NonNull::new(made).ok_or_else(|| Error::from(error))?;
         let (exports, imports) = (Exports::default(), Imports::default());
-        let addresses = self.address_map().map(|map| (map, Columns::new(self.name())));
+        let addresses = self.address_map().map(|map| {
+            // SAFETY: the instance was made by the same table, and is not in a call.
+            let widens = unsafe { (map.widens)(instance.as_ptr()) };
+            (map, Columns::new(self.name(), widens))
+        });
         let epoch = host.epoch();
         Ok(Remote { table: self.0, instance, addresses, epoch, exports, imports })
     }

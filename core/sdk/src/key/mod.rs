@@ -9,6 +9,7 @@
 //! key follows from the one before, and none before from one after. So once a file has been
 //! advanced and old copies are gone, nobody can undo the epochs before it.
 
+mod current;
 mod epoch;
 mod file;
 mod options;
@@ -23,6 +24,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use current::Current;
 pub use epoch::{Epoch, date, day};
 pub use file::{Stored, read};
 pub use options::Ephemeral;

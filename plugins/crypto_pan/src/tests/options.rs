@@ -153,7 +153,14 @@ fn options_are_described() {
         .iter()
         .map(|option| (option.name, option.kind, option.default.map(|default| default())))
         .collect();
-    let unset = Some(String::new());
-    assert_eq!(shown, [("key_file", "path", unset.clone()), ("key", "\"ephemeral\"", unset)]);
+    let (unset, map) = (Some(String::new()), Some("\"map\"".to_owned()));
+    assert_eq!(
+        shown,
+        [
+            ("key_file", "path", unset.clone()),
+            ("key", "\"ephemeral\"", unset),
+            ("special", "\"map\" or \"keep\"", map)
+        ]
+    );
     assert_eq!(ringmill_sdk::key::Ephemeral.show(), "\"ephemeral\"");
 }
