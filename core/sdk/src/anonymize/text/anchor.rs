@@ -11,9 +11,10 @@ const AHEAD: usize = 5;
 type Window = [u8; LANES + AHEAD];
 
 /// The first place from `from` on that may belong to an address not yet passed:
-/// - a digit, a separator, a digit, and another separator where the second number ends;
+/// - a digit, `-` or `.`, a digit, and another separator where the second number ends; or a
+///   digit, `_` and a digit;
 /// - two colons, or the first of many;
-/// - `//` or `@` before a digit;
+/// - `//` before a digit, or `@`;
 /// - the `p` of `ip6.arpa`;
 /// - a percent sign, if `PERCENT`.
 #[inline]
@@ -47,16 +48,19 @@ fn first<const PERCENT: bool>(window: &Window) -> Option<usize> {
     };
     let digit = |byte: u8| u8::from(byte.wrapping_sub(b'0') < 10);
     let is = |byte: u8, what: u8| u8::from(byte == what);
-    let separator = |byte: u8| u8::from(byte.wrapping_sub(b'-') < 2) | is(byte, b'_');
+    let dash_or_dot = |byte: u8| is(byte, b'-') | is(byte, b'.');
+    // `,`, `-`, `.` and `/`, which is one step less to tell.
+    let like_them = |byte: u8| is(byte & 0xfc, b'-' & 0xfc);
     let mut hits = [0; LANES];
     let (mut any, mut colons) = (0, 0);
     for n in 0..LANES {
-        let number = digit(a[n]) & separator(b[n]) & digit(c[n]);
-        let hit = number & (separator(d[n]) | separator(e[n]) | separator(f[n]))
+        let more = like_them(d[n]) | like_them(e[n]) | like_them(f[n]);
+        let joined = dash_or_dot(b[n]) & more | is(b[n], b'_');
+        let hit = digit(a[n]) & joined & digit(c[n])
             | is(a[n], b':') & is(b[n], b':')
             | is(a[n], b'/') & is(b[n], b'/') & digit(c[n])
-            | is(a[n], b'@') & digit(b[n])
-            | is(a[n] | 0x20, b'p') & is(b[n], b'6') & is(c[n], b'.')
+            | is(a[n], b'@')
+            | is(a[n] | 0x20, b'p') & is(b[n], b'6')
             | u8::from(PERCENT) & is(a[n], b'%');
         hits[n] = hit;
         any |= hit;

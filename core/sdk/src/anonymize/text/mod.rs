@@ -119,25 +119,25 @@ impl Finder {
                 if bytes.get(start).is_some_and(u8::is_ascii_digit) && start < end {
                     let place = place(n);
                     if matches!(place, Place::Host | Place::Url) {
-                        self.one(&bytes[start..end], start, 0, place, found);
+                        self.one(&bytes[start..end], start, None, place, found);
                     }
                 }
                 n += 1;
             }
             let (Some(anchor), Some(start), Some(end)) = (anchor, at(n), at(n + 1)) else { return };
-            self.one(&bytes[start..end], start, anchor - start, place(n), found);
+            self.one(&bytes[start..end], start, Some(anchor - start), place(n), found);
             from = end;
             n += 1;
         }
     }
 
-    /// Finds the addresses of one text, which lies at `base` of something larger and has
-    /// nothing of interest before `anchor`.
+    /// Finds the addresses of one text, which lies at `base` of something larger; `anchor` as
+    /// in [`Scan::run`].
     fn one(
         &mut self,
         text: &[u8],
         base: usize,
-        anchor: usize,
+        anchor: Option<usize>,
         place: Place,
         found: &mut Vec<Found>,
     ) {
@@ -147,7 +147,7 @@ impl Finder {
             found.truncate(first);
             self.unescaped.read(text);
             let text = &self.unescaped.text;
-            (Scan { text, place, unescaped: true, done: 0, found }).run(0);
+            (Scan { text, place, unescaped: true, done: 0, found }).run(None);
             for found in &mut found[first..] {
                 self.unescaped.locate(found);
             }
@@ -178,25 +178,29 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Finds what there is, the first of it not before `anchor`.
-    fn run(&mut self, anchor: usize) -> Seen {
+    /// Finds what there is; `anchor` is the first place at which something may be, if known.
+    fn run(&mut self, anchor: Option<usize>) -> Seen {
         self.done = self.host_at_start();
-        let mut from = self.done.max(anchor);
-        while let Some(at) = match self.unescaped {
-            false => anchor::next::<true>(self.text, from),
-            true => anchor::next::<false>(self.text, from),
-        } {
+        let mut next = anchor.filter(|anchor| *anchor >= self.done).or_else(|| self.next());
+        while let Some(at) = next {
             let done = match self.text[at] {
-                b'%' => return Seen::Percent,
+                b'%' if !self.unescaped => return Seen::Percent,
                 b':' => self.colons(at),
                 b'/' | b'@' => self.authority(at),
                 b'p' | b'P' => self.nibbles(at),
                 _ => self.numbers(at),
             };
             self.done = done.max(at + 1);
-            from = self.done;
+            next = self.next();
         }
         Seen::All
+    }
+
+    fn next(&self) -> Option<usize> {
+        match self.unescaped {
+            false => anchor::next::<true>(self.text, self.done),
+            true => anchor::next::<false>(self.text, self.done),
+        }
     }
 
     /// The byte at this place; a NUL, which is part of nothing, where the text has ended.
