@@ -18,6 +18,7 @@ pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_classify::Classify>(),
     Factory::stage::<ringmill_http::Http>(),
     Factory::stage::<ringmill_user_agent::UserAgent>(),
+    Factory::stage::<ringmill_redact::Redact>(),
     Factory::address_map::<ringmill_crypto_pan::CryptoPan>(),
     Factory::address_map::<ringmill_truncate::Truncate>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
