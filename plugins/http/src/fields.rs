@@ -192,8 +192,8 @@ fn known(name: &[u8]) -> Option<Field> {
     (name.len() <= 16 || name.eq_ignore_ascii_case(known.as_bytes())).then_some(*field)
 }
 
-/// Gateways in the manner of CGI write `X_FORWARDED_FOR`. That is another field than
-/// `X-Forwarded-For`, so it gets no column; what it carries is the same.
+/// Gateways in the manner of CGI write `CONTENT_LOCATION`. That is another field than
+/// `Content-Location`, so it gets no column; what it carries is the same.
 #[cold]
 fn underscored(name: &[u8]) -> Option<Field> {
     let mut dashed = [0; LONGEST];
@@ -231,9 +231,9 @@ mod tests {
             "h",
             "hos",
             "hosts",
-            "cooki",
-            "cookie3",
-            "x_forwarded_fo",
+            "cookie",
+            "destinatio",
+            "content_locatio",
             "ag",
             "agf",
             "user_agent",

@@ -217,8 +217,13 @@ pub(crate) const HARMLESS: &[&str] = &[
 ];
 
 /// Of [`HARMLESS`] those that say for how long.
-const WITH_NUMBERS: &[&str] =
-    &["alt-svc", "cdn-cache-control", "keep-alive", "strict-transport-security", "surrogate-control"];
+const WITH_NUMBERS: &[&str] = &[
+    "alt-svc",
+    "cdn-cache-control",
+    "keep-alive",
+    "strict-transport-security",
+    "surrogate-control",
+];
 
 /// Columns that are no header field, or a part of one.
 const OTHERS: &[(&str, Class)] = &[
@@ -272,8 +277,7 @@ impl Fields {
             self.all = true;
             return Ok(());
         }
-        let is_token =
-            |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || name.len() > LONGEST || !name.bytes().all(is_token) {
             return Err(format!(
                 "`{name}` is no name of a header field; one is up to {LONGEST} letters, digits \

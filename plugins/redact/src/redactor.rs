@@ -27,9 +27,28 @@ pub(crate) struct Policy {
 impl From<&Options> for Policy {
     fn from(options: &Options) -> Self {
         let Options {
-            credentials, client_addresses, url, referer, location, link, etag, user_agent, scrub, ..
+            credentials,
+            client_addresses,
+            url,
+            referer,
+            location,
+            link,
+            etag,
+            user_agent,
+            scrub,
+            ..
         } = *options;
-        Self { credentials, client_addresses, url, referer, location, link, etag, user_agent, scrub }
+        Self {
+            credentials,
+            client_addresses,
+            url,
+            referer,
+            location,
+            link,
+            etag,
+            user_agent,
+            scrub,
+        }
     }
 }
 
@@ -225,9 +244,44 @@ static WORD: [bool; 256] = {
 
 /// IANA's registry of HTTP methods.
 pub(crate) const METHODS: &[&str] = &[
-    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "ACL",
-    "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE",
-    "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH",
-    "PRI", "PROPFIND", "PROPPATCH", "QUERY", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNCHECKOUT",
-    "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "PATCH",
+    "TRACE",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
 ];

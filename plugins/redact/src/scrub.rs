@@ -121,7 +121,8 @@ fn is_email(word: &[u8]) -> bool {
 /// One to three numbers joined by dots; four are an address.
 fn is_version(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"v").unwrap_or(text);
-    let is_number = |part: &[u8]| matches!(part.len(), 1..=4) && part.iter().all(u8::is_ascii_digit);
+    let is_number =
+        |part: &[u8]| matches!(part.len(), 1..=4) && part.iter().all(u8::is_ascii_digit);
     text.split(|byte| *byte == b'.').all(is_number)
         && text.iter().filter(|byte| **byte == b'.').count() < 3
 }

@@ -20,11 +20,7 @@
 //! slashes may follow the scheme. What has a scheme and no slash behind it (`mailto:`, `data:`)
 //! is hashed whole, but for a host and its port, as CONNECT has it.
 
-use crate::{
-    options::Urls,
-    redactor::Redactor,
-    tally::Did,
-};
+use crate::{options::Urls, redactor::Redactor, tally::Did};
 
 /// The longest name in a query, in bytes.
 const LONGEST_NAME: usize = 32;
@@ -106,7 +102,9 @@ impl Redactor {
                 self.host(host, to);
                 rest
             }
-            (Begin::Opaque, _) if mode == Urls::Full && !self.policy.scrub && !url.contains('@') => {
+            (Begin::Opaque, _)
+                if mode == Urls::Full && !self.policy.scrub && !url.contains('@') =>
+            {
                 return to.push_str(url);
             }
             (Begin::Opaque, _) => return self.odd(url, to),
@@ -221,7 +219,8 @@ impl Redactor {
     fn is_query(&mut self, segment: &str) -> bool {
         let is_sign = |b: &u8| matches!(b, b'=' | b'&' | b'?');
         segment.bytes().any(|b| is_sign(&b))
-            || segment.contains('%') && self.finder.decode(segment).any(|it| it.iter().any(|b| is_sign(b)))
+            || segment.contains('%')
+                && self.finder.decode(segment).any(|it| it.iter().any(|b| is_sign(b)))
     }
 
     /// Names and values with what stands before each.
@@ -279,8 +278,9 @@ impl Redactor {
                     &rest[1..]
                 }
                 _ => {
-                    let (word, after) =
-                        split(rest, |b| matches!(b, b' ' | b'\t' | b',' | b';' | b'=' | b'<' | b'"'));
+                    let (word, after) = split(rest, |b| {
+                        matches!(b, b' ' | b'\t' | b',' | b';' | b'=' | b'<' | b'"')
+                    });
                     let is_name = after.starts_with('=') && !word.contains(is_of_url);
                     // Up to where an unquoted URL ends; it may hold a `=`.
                     let (word, after) = match is_name || !word.contains(is_of_url) {
@@ -331,5 +331,6 @@ fn is_bracketed(address: &str) -> bool {
 }
 
 fn is_short_word(text: &str) -> bool {
-    text.len() <= LONGEST_WORD && text.bytes().all(|b| b.is_ascii_alphabetic() || b"-_".contains(&b))
+    text.len() <= LONGEST_WORD
+        && text.bytes().all(|b| b.is_ascii_alphabetic() || b"-_".contains(&b))
 }

@@ -34,7 +34,8 @@ impl Redactor {
                     strong
                 }
                 ('"', _) => {
-                    let (tag, after) = rest[1..].split_at(rest[1..].find('"').unwrap_or(rest.len() - 1));
+                    let (tag, after) =
+                        rest[1..].split_at(rest[1..].find('"').unwrap_or(rest.len() - 1));
                     to.push('"');
                     self.tag(tag, to);
                     let (quote, after) = after.split_at(after.len().min(1));
@@ -121,9 +122,34 @@ fn is_address(text: &str) -> bool {
 /// A date in one of the three forms of RFC 9110, section 5.6.7, as far as its words tell.
 fn is_date(text: &str) -> bool {
     const WORDS: &[&str] = &[
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Mon",
-        "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Monday", "Tuesday", "Wednesday", "Thursday",
-        "Friday", "Saturday", "Sunday", "GMT", "UTC",
+        "Jan",
+        "Feb",
+        "Mar",
+        "Apr",
+        "May",
+        "Jun",
+        "Jul",
+        "Aug",
+        "Sep",
+        "Oct",
+        "Nov",
+        "Dec",
+        "Mon",
+        "Tue",
+        "Wed",
+        "Thu",
+        "Fri",
+        "Sat",
+        "Sun",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+        "GMT",
+        "UTC",
     ];
     let is_number = |word: &str| word.len() <= 4 && word.bytes().all(|b| b.is_ascii_digit());
     text.len() <= 40
