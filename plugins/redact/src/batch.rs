@@ -139,7 +139,8 @@ impl Columns {
             let Some(value) = value else { continue };
             to.clear();
             let comes_out = redactor.write(class, value, to);
-            if !changed && !(comes_out && to == value) {
+            let is_same = comes_out && to == value;
+            if !changed && !is_same {
                 changed = true;
                 let before = values.iter().take(row).enumerate();
                 before.for_each(|(row, value)| value.into_iter().for_each(|it| text.put(row, it)));

@@ -20,7 +20,7 @@
 //! slashes may follow the scheme. What has a scheme and no slash behind it (`mailto:`, `data:`)
 //! is hashed whole, but for a host and its port, as CONNECT has it.
 
-use crate::{options::Urls, redactor::Redactor, tally::Did};
+use crate::{options::Urls, redactor::Redactor, tally::Did, values::is_address};
 
 /// The longest name in a query, in bytes.
 const LONGEST_NAME: usize = 32;
@@ -153,36 +153,28 @@ impl Redactor {
     /// Writes host and port without the user information before them.
     pub(crate) fn host(&mut self, host: &str, to: &mut String) {
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        if !self.policy.scrub {
+        // An address is mapped by another stage.
+        if !self.policy.scrub || is_address(host) || self.is_encoded_address(host) {
             return to.push_str(host);
         }
-        let (name, port) = match host.strip_prefix('[') {
-            // An address; another stage maps it.
-            Some(rest) => match rest.split_once(']') {
-                Some((address, port)) if is_bracketed(address) => {
-                    (&host[..address.len() + 2], port)
-                }
-                _ => return self.odd(host, to),
-            },
-            None => split(host, |b| b == b':'),
-        };
+        let (name, port) = split(host, |b| b == b':');
         let is_host = name.len() <= LONGEST_HOST
-            && (name.starts_with('[')
-                || name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)))
-            && port.strip_prefix(':').is_none_or(is_port)
-            && (port.is_empty() || port.starts_with(':'));
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            && port.strip_prefix(':').is_none_or(is_port);
         if !is_host {
             return self.odd(host, to);
         }
-        if name.starts_with('[') {
-            to.push_str(name);
-        } else {
-            for (at, label) in name.split('.').enumerate() {
-                to.push_str(if at > 0 { "." } else { "" });
-                self.word(label, to);
-            }
+        for (at, label) in name.split('.').enumerate() {
+            to.push_str(if at > 0 { "." } else { "" });
+            self.word(label, to);
         }
         to.push_str(port);
+    }
+
+    /// Whether it is an address when it is decoded.
+    fn is_encoded_address(&mut self, host: &str) -> bool {
+        let is_one = |it: &[u8]| std::str::from_utf8(it).is_ok_and(is_address);
+        host.contains('%') && self.finder.decode(host).any(is_one)
     }
 
     fn path(&mut self, mode: Urls, path: &str, to: &mut String) {
@@ -218,9 +210,8 @@ impl Redactor {
     /// Whether a segment holds names and values.
     fn is_query(&mut self, segment: &str) -> bool {
         let is_sign = |b: &u8| matches!(b, b'=' | b'&' | b'?');
-        segment.bytes().any(|b| is_sign(&b))
-            || segment.contains('%')
-                && self.finder.decode(segment).any(|it| it.iter().any(|b| is_sign(b)))
+        segment.as_bytes().iter().any(is_sign)
+            || segment.contains('%') && self.finder.decode(segment).any(|it| it.iter().any(is_sign))
     }
 
     /// Names and values with what stands before each.
@@ -318,16 +309,6 @@ impl Redactor {
 
 fn is_of_url(char: char) -> bool {
     matches!(char, '/' | '\\' | '?' | '#' | '@' | ':' | '%' | '&')
-}
-
-fn is_bracketed(address: &str) -> bool {
-    let is_of_address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
-    let (address, zone) = split(address, |b| b == b'%');
-    address.len() <= 45
-        && address.contains(':')
-        && address.bytes().all(is_of_address)
-        && zone.len() <= LONGEST_WORD
-        && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'%')
 }
 
 fn is_short_word(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Entity tags and the addresses of clients.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{
     options::{ClientAddresses, Tags},
@@ -107,16 +107,26 @@ fn forwarded(pair: &str, to: &mut String) -> bool {
 }
 
 /// An address with or without quotes, brackets, port and zone.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
+    // Most texts are none.
+    if !text.starts_with(['"', '[', ':']) && !text.starts_with(|c: char| c.is_ascii_hexdigit()) {
+        return false;
+    }
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
     if let Some((address, port)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         let port = port.strip_prefix(':').map_or(port.is_empty(), is_port);
-        return port && address.parse::<Ipv6Addr>().is_ok();
+        return port && is_v6(address);
     }
-    let with_port = text.split_once(':').filter(|(_, port)| is_port(port));
-    text.parse::<IpAddr>().is_ok()
-        || with_port.is_some_and(|(address, _)| address.parse::<Ipv4Addr>().is_ok())
+    let v4 = text.split_once(':').filter(|(_, port)| is_port(port)).map_or(text, |(v4, _)| v4);
+    v4.parse::<Ipv4Addr>().is_ok() || is_v6(text)
+}
+
+/// With or without a zone (RFC 4007, section 11).
+fn is_v6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, ""));
+    let is_zone = zone.len() <= 16 && zone.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_zone && address.parse::<Ipv6Addr>().is_ok()
 }
 
 /// A date in one of the three forms of RFC 9110, section 5.6.7, as far as its words tell.

@@ -30,6 +30,8 @@ fn defaults() {
             ("true-client-ip", "", Some("unknown")),
             ("client-ip", "192.0.2.1 jane", Some("unknown")),
             ("client-ip", "unknown", Some("unknown")),
+            ("client-ip", "fe80::1%eth0", Some("fe80::1%eth0")),
+            ("client-ip", "::ffff:192.0.2.1", Some("::ffff:192.0.2.1")),
             ("client-ip", "[::1]x", Some("unknown")),
             ("client-ip", "192.0.2.1:123456", Some("unknown")),
             (
@@ -62,6 +64,13 @@ fn defaults() {
             ("host", "u:p@h", Some("h")),
             ("request_host", "a b", Some("«a b»")),
             ("host", "192.0.2.1", Some("192.0.2.1")),
+            ("host", "[2001:db8::1]:80", Some("[2001:db8::1]:80")),
+            ("host", "[fe80::1%25eth0]", Some("[fe80::1%25eth0]")),
+            ("host", "2001%3Adb8::1", Some("2001%3Adb8::1")),
+            ("host", "192%252E0.2.1:80", Some("192%252E0.2.1:80")),
+            ("host", "[fe80::1%25this-is-a-secret]", Some("«[fe80::1%25this-is-a-secret]»")),
+            ("host", "192.0.2.1%00", Some("«192.0.2.1%00»")),
+            ("host", "h:secret", Some("«h:secret»")),
             // Entity tags.
             ("etag", "\"a\"", Some("\"«a»\"")),
             ("etag", "W/\"a\"", Some("W/\"«a»\"")),
