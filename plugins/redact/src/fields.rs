@@ -12,7 +12,10 @@
 //! Names are compared without regard to case, and `_` counts as `-`: gateways in the manner of
 //! CGI write `X_FORWARDED_FOR`. Columns have the names of their fields.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use ringmill_sdk::{Error, Result};
 
@@ -246,7 +249,7 @@ const LONGEST: usize = 64;
 
 /// What is known of fields by their names.
 pub(crate) struct Fields {
-    known: HashMap<Box<str>, Class>,
+    known: HashMap<Box<str>, Class, BuildHasherDefault<Fnv>>,
     all: bool,
 }
 
@@ -256,7 +259,7 @@ impl Fields {
     /// # Errors
     /// For a name that is none or is governed by something else; it names the place.
     pub(crate) fn new(headers: &[String]) -> Result<Self> {
-        let mut known = HashMap::new();
+        let mut known = HashMap::default();
         let mut all = |class, names: &[&str]| {
             known.extend(names.iter().map(|&name| (Box::from(name), class)));
         };
@@ -325,6 +328,29 @@ impl Fields {
             Class::Text if is_url => Class::Url,
             class => class,
         })
+    }
+}
+
+/// FNV-1a, as names are short; only names of ours are ever put in, so nobody can make them
+/// collide.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

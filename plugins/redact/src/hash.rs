@@ -38,10 +38,11 @@ impl Hasher {
             return;
         }
         let hash = self.0.hash(value.as_bytes());
-        to.extend((0..DIGITS).rev().map(|at| {
+        let digits: [u8; DIGITS] = std::array::from_fn(|at| {
             // Four bits are a hex digit.
-            let digit = (hash >> (4 * at)) & 0xf;
-            char::from(b"0123456789abcdef"[usize::try_from(digit).unwrap_or_default()])
-        }));
+            let digit = (hash >> (4 * (DIGITS - 1 - at))) & 0xf;
+            b"0123456789abcdef"[usize::try_from(digit).unwrap_or_default()]
+        });
+        to.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     }
 }

@@ -88,25 +88,76 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
+/// Looks at bytes one by one for as long as nothing can be found in them, whatever divides them
+/// into words: most values and paths are done with this.
+#[derive(Default)]
+struct Glance {
+    length: usize,
+    digits: usize,
+}
+
+impl Glance {
+    /// Whether a word that ends here is none that would be found.
+    #[inline]
+    fn is_harmless(&mut self, byte: u8) -> bool {
+        match CLASSES[usize::from(byte)] {
+            Class::Divides => *self = Self::default(),
+            class => {
+                self.length += 1;
+                self.digits += usize::from(class == Class::Digit);
+            }
+        }
+        // The `J` may be that of `eyJ`.
+        let may_be_jwt = byte == b'J' && self.length == 3;
+        self.length < MIXED && self.digits < NUMBER && !may_be_jwt && !matches!(byte, b'@' | b'%')
+    }
+}
+
+/// Whether nothing can be found in the text.
+pub(crate) fn is_harmless(text: &str) -> bool {
+    let mut glance = Glance::default();
+    text.bytes().all(|byte| glance.is_harmless(byte))
+}
+
+/// The segments that a path begins with, up to one in which something may be found, or that
+/// has parameters or holds names and values.
+pub(crate) fn harmless_segments(path: &str) -> &str {
+    let mut glance = Glance::default();
+    let mut end = 0;
+    for (at, byte) in path.bytes().enumerate() {
+        if matches!(byte, b'/' | b'\\') {
+            end = at + 1;
+        }
+        if !glance.is_harmless(byte) || matches!(byte, b';' | b'=' | b'&' | b'?') {
+            return path.get(..end).unwrap_or_default();
+        }
+    }
+    path
+}
+
+/// What is in the word as it stands.
+///
+/// One pass, because every word of every value goes through here.
 fn look(word: &[u8]) -> Option<Found> {
-    // Shorter than any token, and of an address the `@` is looked for below.
-    if word.len() < 3 {
-        return None;
+    let mut part = Part::default();
+    let mut found = None;
+    for byte in word {
+        match CLASSES[usize::from(*byte)] {
+            Class::Divides => {
+                if *byte == b'@' && is_email(word) {
+                    return Some(Found::Email);
+                }
+                found = found.or_else(|| part.end());
+                part = Part::default();
+            }
+            Class::Joins => {
+                part.end_run();
+                part.length += 1;
+            }
+            class => part.add(*byte, class),
+        }
     }
-    if is_email(word) {
-        return Some(Found::Email);
-    }
-    let parts = word.split(|byte| !belongs(*byte));
-    parts.into_iter().any(is_token).then_some(Found::Token)
-}
-
-/// Whether the byte may stand in the middle of a token.
-const fn belongs(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || joins(byte) || !byte.is_ascii()
-}
-
-const fn joins(byte: u8) -> bool {
-    matches!(byte, b'-' | b'_' | b'+' | b'~')
+    found.or_else(|| part.end())
 }
 
 fn is_email(word: &[u8]) -> bool {
@@ -127,56 +178,113 @@ fn is_version(text: &[u8]) -> bool {
         && text.iter().filter(|byte| **byte == b'.').count() < 3
 }
 
-/// What kind of character it is, as far as words are told from tokens by that.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What kind of byte it is, as far as words are told from tokens by that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Class {
     Small,
     Capital,
     Digit,
+    /// It may stand between the runs of a token.
+    Joins,
+    /// It stands in no token.
+    #[default]
+    Divides,
 }
 
-fn is_token(part: &[u8]) -> bool {
-    if part.len() < NUMBER {
-        return false;
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Divides; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        #[allow(clippy::cast_possible_truncation, reason = "256 bytes")]
+        let byte = at as u8;
+        classes[at] = match byte {
+            b'0'..=b'9' => Class::Digit,
+            b'A'..=b'Z' => Class::Capital,
+            b'a'..=b'z' | 128.. => Class::Small,
+            b'-' | b'_' | b'+' | b'~' => Class::Joins,
+            _ => Class::Divides,
+        };
+        at += 1;
     }
-    if part.starts_with(b"eyJ") {
-        return true;
+    classes
+};
+
+/// A part of a word, between bytes that stand in no token.
+#[derive(Default)]
+struct Part {
+    length: usize,
+    digits: usize,
+    /// Hex digits.
+    hex: usize,
+    /// Bytes in runs that have ended.
+    in_runs: usize,
+    /// How many of the three first letters of a JSON Web Token it begins with.
+    jwt: usize,
+    /// Capitals behind small letters.
+    humps: usize,
+    /// A run was found that is a token by itself.
+    token: bool,
+    /// A run was found that is no word.
+    strange: bool,
+    run: Run,
+}
+
+/// A part of a part, between bytes that join.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    length: usize,
+    digits: usize,
+    /// Letters `x`, as in a size.
+    times: usize,
+    /// How often the kind of byte changed.
+    changes: usize,
+    last: Class,
+}
+
+impl Part {
+    #[inline]
+    fn add(&mut self, byte: u8, class: Class) {
+        self.jwt += usize::from(self.jwt == self.length && b"eyJ".get(self.length) == Some(&byte));
+        self.length += 1;
+        self.hex += usize::from(byte.is_ascii_hexdigit());
+        let run = &mut self.run;
+        // `Word` is as good as `word`.
+        let begins = run.length == 1 && run.last == Class::Capital && class == Class::Small;
+        run.changes += usize::from(run.length > 0 && run.last != class && !begins);
+        self.humps += usize::from(run.last == Class::Small && class == Class::Capital);
+        run.digits += usize::from(class == Class::Digit);
+        run.times += usize::from(byte == b'x');
+        run.length += 1;
+        run.last = class;
     }
-    let (mut digits, mut hex) = (0, 0);
-    let (mut all_hex, mut words) = (true, true);
-    for run in part.split(|byte| joins(*byte)) {
-        let of_run = run.iter().filter(|byte| byte.is_ascii_digit()).count();
-        digits += of_run;
-        let hex_of_run = run.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        hex += hex_of_run;
-        all_hex &= hex_of_run == run.len();
-        let is_mixed = of_run > 0 && of_run < run.len();
-        if run.len() >= LONG || is_mixed && run.len() >= MIXED {
-            return true;
+
+    #[inline]
+    fn end_run(&mut self) {
+        let Run { length, digits, times, changes, .. } = std::mem::take(&mut self.run);
+        let is_mixed = digits > 0 && digits < length;
+        self.token |= length >= LONG || is_mixed && length >= MIXED;
+        // A word as people write them, a number, or one behind the other: `Word`, `WORD2`,
+        // `1080p`; also a size, `300x250`.
+        let is_size = length <= 9 && digits + times == length;
+        self.strange |= !(length <= 4 || changes <= 1 || is_size);
+        self.digits += digits;
+        self.in_runs += length;
+    }
+
+    /// What the part is, when it has ended.
+    #[inline]
+    fn end(&mut self) -> Option<Found> {
+        if self.length < NUMBER {
+            return None;
         }
-        words &= is_word(run);
+        self.end_run();
+        // Of plain words none is as short as three bytes on average, nor are many of them `iPad`s.
+        self.strange |= self.humps > 1 || 3 * (self.length - self.in_runs) >= self.length;
+        let is_token = self.token
+            || self.jwt == 3
+            || self.digits >= NUMBER
+            || self.hex >= HEX && self.hex == self.in_runs
+            || self.strange && self.length >= LONG;
+        is_token.then_some(Found::Token)
     }
-    digits >= NUMBER || all_hex && hex >= HEX || part.len() >= LONG && !words
-}
-
-/// A word as people write them, a number, or one behind the other: `Word`, `WORD2`, `1080p`;
-/// also a size, `300x250`.
-fn is_word(run: &[u8]) -> bool {
-    if run.len() <= 4 || run.len() <= 9 && run.iter().all(|b| b.is_ascii_digit() || *b == b'x') {
-        return true;
-    }
-    let class = |byte: &u8| match byte {
-        b'0'..=b'9' => Class::Digit,
-        b'A'..=b'Z' => Class::Capital,
-        _ => Class::Small,
-    };
-    let mut classes = run.iter().map(class);
-    let mut last = classes.next();
-    let mut changes = 0;
-    for (at, class) in classes.enumerate() {
-        let begins = at == 0 && last == Some(Class::Capital) && class == Class::Small;
-        changes += u32::from(last != Some(class) && !begins);
-        last = Some(class);
-    }
-    changes <= 1
 }

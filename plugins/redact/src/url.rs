@@ -20,7 +20,13 @@
 //! slashes may follow the scheme. What has a scheme and no slash behind it (`mailto:`, `data:`)
 //! is hashed whole, but for a host and its port, as CONNECT has it.
 
-use crate::{options::Urls, redactor::Redactor, tally::Did, values::is_address};
+use crate::{
+    options::Urls,
+    redactor::Redactor,
+    scrub::{harmless_segments, is_harmless},
+    tally::Did,
+    values::is_address,
+};
 
 /// The longest name in a query, in bytes.
 const LONGEST_NAME: usize = 32;
@@ -164,6 +170,9 @@ impl Redactor {
         if !is_host {
             return self.odd(host, to);
         }
+        if is_harmless(name) {
+            return to.push_str(host);
+        }
         for (at, label) in name.split('.').enumerate() {
             to.push_str(if at > 0 { "." } else { "" });
             self.word(label, to);
@@ -179,7 +188,13 @@ impl Redactor {
 
     fn path(&mut self, mode: Urls, path: &str, to: &mut String) {
         let mut rest = path;
-        while !rest.is_empty() {
+        loop {
+            let harmless = harmless_segments(rest);
+            to.push_str(harmless);
+            rest = rest.get(harmless.len()..).unwrap_or_default();
+            if rest.is_empty() {
+                return;
+            }
             let (segment, after) = split(rest, is_slash);
             self.segment(mode, segment, to);
             let (slash, after) = after.split_at(after.len().min(1));

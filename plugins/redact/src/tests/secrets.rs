@@ -113,12 +113,20 @@ fn encoded(text: &str) -> String {
 fn tokens() -> impl Strategy<Value = String> {
     prop_oneof![
         "[A-Za-z0-9]{20,64}",
-        "[A-Za-z0-9][A-Za-z0-9_-]{30,64}",
+        base64url(27..64),
         "[0-9a-f]{16,64}",
         "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}",
         "[0-9]{9,19}",
-        "eyJ[A-Za-z0-9_-]{12,40}\\.eyJ[A-Za-z0-9_-]{12,80}\\.[A-Za-z0-9_-]{43}",
+        (base64url(8..40), base64url(8..80), base64url(43..44))
+            .prop_map(|(head, claims, signature)| format!("eyJ{head}.eyJ{claims}.{signature}")),
     ]
+}
+
+/// Each of the 64 as often: a class in a pattern would favour the two that join.
+fn base64url(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digit = prop::sample::select(&DIGITS[..]).prop_map(char::from);
+    prop::collection::vec(digit, length).prop_map(String::from_iter)
 }
 
 fn emails() -> impl Strategy<Value = String> {
@@ -220,7 +228,7 @@ proptest! {
             let is_number = secret.bytes().all(|b| b.is_ascii_digit());
             let numbers = ["range", "content_range", "cache_control", "pragma"];
             let places = headers.map(|(name, _)| *name).chain(fields).filter(|name| {
-                !name.ends_with("host") && !(is_number && numbers.contains(name))
+                !(name.ends_with("host") || is_number && numbers.contains(name))
             });
             let all: Vec<_> = places.map(|name| (name, value.as_str())).collect();
             prop_assert!(!tells(&out_of_all(&all), &secret), "{value}");

@@ -46,6 +46,8 @@ fn what_is_found() {
                 "ab12cd34ef56gh78",
                 "AKIAIOSFODNN7EXAMPLE",
                 "qwertzuiopasdfghjklyx",
+                "aa-aA-Aa-a00-0-AA-A-aaa-aaG-0",
+                "ab-_c1_De-f00_0-A0A-A_aaa",
                 "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
                 "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
                 "a%31b2c3d4e5f6g7h8",
