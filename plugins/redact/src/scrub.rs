@@ -10,7 +10,8 @@
 //!   and `~`, has nine digits or more (telephone, account and card numbers), or is 16 hex digits
 //!   or longer (hashes, UUIDs), or begins as a JSON Web Token does (`eyJ`), or has 16 letters
 //!   and digits mixed or 20 of any kind on end, or is 20 characters or longer and not made of
-//!   plain words and numbers as `how-to-cook-10-eggs-in-2024` is.
+//!   plain words and numbers as `how-to-cook-10-eggs-in-2024` is: some part of it changes more
+//!   than once between small letters, capitals and digits, or its parts are very short.
 //!
 //! A word with `%` is also looked at as it is when decoded once and twice. Bytes that are not
 //! ASCII count as letters.

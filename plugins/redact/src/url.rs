@@ -11,7 +11,7 @@
 //!
 //! User information never comes out, in no mode. "Kept" means that a segment of the path, a
 //! label of the host, a name or a value is looked at by [`scrub`](crate::scrub) and hashed when
-//! something is found; of a segment the extension stays when it is a well-known one. But in
+//! something is found; of a segment the extension stays when it is a well-known one. Except in
 //! `full` a segment that holds `=`, `&` or `?`, encoded or not, is hashed as well: it is a
 //! query in disguise. Names longer than 32 bytes or with unusual characters are hashed; a part
 //! without a `=` is a name when it is a short word, else a value.
