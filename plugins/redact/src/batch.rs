@@ -54,7 +54,7 @@ enum Todo {
 }
 
 impl Columns {
-    pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
+    pub(crate) fn new(options: Options, host: &Host) -> Result<Self> {
         Ok(Self {
             fields: Fields::new(&options.headers)?,
             names: options.names,

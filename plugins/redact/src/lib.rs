@@ -61,7 +61,7 @@ impl Stage for Redact {
     type Config = Options;
 
     fn new(options: Options, host: &Host) -> Result<Self> {
-        Ok(Self(Columns::new(&options, host)?))
+        Ok(Self(Columns::new(options, host)?))
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {

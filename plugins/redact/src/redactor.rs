@@ -1,56 +1,14 @@
 //! What of one value comes out.
 
-use ringmill_sdk::{Host, Result, key::Key};
+use ringmill_sdk::{Host, Result};
 
 use crate::{
     fields::Class,
     hash::Hasher,
-    options::{Agent, ClientAddresses, Credentials, Options, Tags, Urls},
+    options::{Agent, Credentials, Options},
     scrub::{Finder, Found, is_harmless},
     tally::{Did, Tally},
 };
-
-/// What the options say of values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
-    pub credentials: Credentials,
-    pub client_addresses: ClientAddresses,
-    pub url: Urls,
-    pub referer: Urls,
-    pub location: Urls,
-    pub link: Urls,
-    pub etag: Tags,
-    pub user_agent: Agent,
-    pub scrub: bool,
-}
-
-impl From<&Options> for Policy {
-    fn from(options: &Options) -> Self {
-        let Options {
-            credentials,
-            client_addresses,
-            url,
-            referer,
-            location,
-            link,
-            etag,
-            user_agent,
-            scrub,
-            ..
-        } = *options;
-        Self {
-            credentials,
-            client_addresses,
-            url,
-            referer,
-            location,
-            link,
-            etag,
-            user_agent,
-            scrub,
-        }
-    }
-}
 
 /// The longest value of a small grammar, in bytes.
 const LONGEST_TEXT: usize = 256;
@@ -63,17 +21,17 @@ const LONGEST_VERSION: usize = 32;
 
 /// Decides value by value; the methods write what comes out.
 pub(crate) struct Redactor {
-    pub policy: Policy,
+    pub policy: Options,
     pub hasher: Hasher,
     pub tally: Tally,
     pub finder: Finder,
 }
 
 impl Redactor {
-    pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
-        let key: Key = options.key(host)?;
+    pub(crate) fn new(policy: Options, host: &Host) -> Result<Self> {
+        let key = policy.key(host)?;
         Ok(Self {
-            policy: options.into(),
+            policy,
             hasher: Hasher::new(&key),
             tally: Tally::new(host),
             finder: Finder::default(),

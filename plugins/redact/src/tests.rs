@@ -19,7 +19,7 @@ use crate::{
 /// A redactor with these options as TOML.
 fn redactor(options: &str) -> Redactor {
     let options: Options = parse_config(options).unwrap();
-    Redactor::new(&options, &TestHost::new(Some(0)).0).unwrap()
+    Redactor::new(options, &TestHost::new(Some(0)).0).unwrap()
 }
 
 /// What the stage puts in the place of a value.
