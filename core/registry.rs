@@ -20,6 +20,7 @@ pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_classify::Classify>(),
     Factory::stage::<ringmill_http::Http>(),
     Factory::stage::<ringmill_user_agent::UserAgent>(),
+    Factory::stage::<ringmill_redact::Redact>(),
     Factory::address_map::<ringmill_crypto_pan::CryptoPan>(),
     Factory::address_map::<ringmill_ipcrypt::Ipcrypt>(),
     Factory::address_map::<ringmill_keyed_hash::KeyedHash>(),

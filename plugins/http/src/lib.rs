@@ -52,9 +52,9 @@
 //! comes twice the first value is in the column and the later ones are in `extras`; in `extras`
 //! values of one name are joined by `, `.
 //!
-//! Never in clear: credentials (Cookie, Authorization and their kin), fields that carry the
-//! address of a client, fields that name a person; of these only the length comes out. User
-//! names and passwords in URLs do not come out at all.
+//! User names and passwords in URLs do not come out. All else does, cookies and credentials
+//! too: what of it may leave the engine is the policy of the stage `redact`, without which no
+//! sink gets these records.
 
 mod boundary;
 mod columns;

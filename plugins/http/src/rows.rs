@@ -157,7 +157,7 @@ pub(crate) fn schema(kind: Kind, columns: &Columns, epochs: bool) -> SchemaRef {
     ]);
     let name = match kind {
         Kind::Request => {
-            fields.push(schema::text("method", Meaning::Text));
+            fields.push(schema::text("method", Meaning::Header));
             fields.push(COLUMNS[Column::Host as usize].field());
             fields.push(schema::text("uri", Meaning::Url));
             "http_request"
@@ -168,11 +168,11 @@ pub(crate) fn schema(kind: Kind, columns: &Columns, epochs: bool) -> SchemaRef {
             "http_response"
         }
     };
-    fields.push(schema::text("version", Meaning::Text));
+    fields.push(schema::text("version", Meaning::Header));
     fields.extend(columns.of(kind).map(Spec::field));
     fields.push(schema::field("exchange", DataType::UInt32, Meaning::Number));
     if kind == Kind::Response {
-        fields.push(schema::text("request_method", Meaning::Text));
+        fields.push(schema::text("request_method", Meaning::Header));
         fields.push(schema::text("request_host", Meaning::Header));
         fields.push(schema::text("request_uri", Meaning::Url));
         // Nanoseconds. Not `Duration`: DuckDB and Spark read that as a bare number too, and the
@@ -503,9 +503,8 @@ fn put(column: &mut Text, row: usize, head: Checked<'_>, value: &[u8]) -> bool {
     }
 }
 
-/// How long `bytes` may become: a byte that is not UTF-8 takes three, and what stands for a
-/// withheld value is short.
+/// How long `bytes` may become: a byte that is not UTF-8 takes three, and `, ` may follow.
 #[inline]
 fn longest(bytes: usize) -> usize {
-    bytes.saturating_mul(3).saturating_add(40)
+    bytes.saturating_mul(3).saturating_add(2)
 }

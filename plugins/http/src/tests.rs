@@ -137,7 +137,7 @@ fn fields_that_come_twice() {
             b"GET / HTTP/1.1\r\nCookie: 123\r\nReferer: http://a/\r\nCookie: 1\r\n\
               Referer: http://u:p@b/\r\n\r\n",
             &[
-                "extras: cookie=[withheld, 3 bytes], [withheld, 1 bytes], referer=http://b/",
+                "extras: cookie=123, 1, referer=http://b/",
                 "method: GET",
                 "referer: http://a/",
                 "uri: /",
@@ -189,7 +189,7 @@ fn heads_that_are_cut() {
         (
             b"GET / HTTP/1.1\r\nCookie: secre",
             &[
-                "extras: cookie=[withheld, 5 bytes]",
+                "extras: cookie=secre",
                 "flags: truncated",
                 "method: GET",
                 "uri: /",
