@@ -160,8 +160,8 @@ fn message(row: &Row, ports: [&str; 4], status: &str) -> Message {
 /// Why we find heads in a file that the truth lacks, and how that shows in each of them.
 type Reason = (&'static str, &'static str, fn(&Surplus<'_>) -> bool);
 
-/// Heads that we find and the truth lacks. Which they are, by frame, is in `fixtures/not_in_the_truth.txt`; there is no other kind of
-/// exception.
+/// Heads that we find and the truth lacks. Which they are, by frame, is in
+/// `fixtures/not_in_the_truth.txt`; there is no other kind of exception.
 const NOT_IN_THE_TRUTH: [Reason; 3] = [
     (
         "seladb_PcapPlusPlus__Tests_Pcap_Test_PcapExamples_4KHttpRequests.pcap",
