@@ -51,8 +51,9 @@ fn check_shows_the_chain_and_what_sinks_receive() {
 fn stages_are_listed_with_their_options() {
     let (out, _, status) = ran(engine().arg("stages"));
     assert_eq!(status, Some(0));
-    for name in "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl"
-        .split(' ')
+    for name in
+        "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl"
+            .split(' ')
     {
         assert!(out.contains(&format!("\n  {name}: ")), "{name} is missing: {out}");
     }

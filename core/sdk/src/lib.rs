@@ -45,7 +45,7 @@ pub use arrow_schema;
 pub use serde;
 
 pub use abi::{Arena, Keeper};
-pub use anonymize::{AddressMap, Anonymizer, special};
+pub use anonymize::{AddressMap, Anonymizer, by_epoch, special};
 pub use config::parse as parse_config;
 pub use encapsulation::{Encapsulation, Step};
 pub use error::{Error, ErrorKind, Result};

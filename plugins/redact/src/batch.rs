@@ -66,7 +66,18 @@ impl Columns {
         })
     }
 
-    pub(crate) fn redact(&mut self, records: RecordBatch) -> Result<RecordBatch> {
+    /// See [`Stage::tick`]: forgets keys of epochs that are over.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.redactor.hasher.tick(now);
+    }
+
+    /// Redacts rows of one period; without epochs there is none.
+    pub(crate) fn redact(
+        &mut self,
+        period: Option<i64>,
+        records: RecordBatch,
+    ) -> Result<RecordBatch> {
+        period.map_or(Ok(()), |period| self.redactor.hasher.epoch(period))?;
         let plan = self.plan(records.schema_ref());
         if plan.todo.is_empty() {
             return Ok(records);

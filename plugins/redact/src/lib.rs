@@ -46,13 +46,16 @@ mod tests;
 mod url;
 mod values;
 
-use ringmill_sdk::prelude::*;
+use ringmill_sdk::{by_epoch, key::Epoch, prelude::*};
 
 use batch::Columns;
 pub use options::Options;
 
 /// The stage `redact`.
-pub struct Redact(Columns);
+pub struct Redact {
+    columns: Columns,
+    epoch: Option<Epoch>,
+}
 
 impl Stage for Redact {
     const NAME: &'static str = "redact";
@@ -61,11 +64,16 @@ impl Stage for Redact {
     type Config = Options;
 
     fn new(options: Options, host: &Host) -> Result<Self> {
-        Ok(Self(Columns::new(options, host)?))
+        Ok(Self { columns: Columns::new(options, host)?, epoch: host.epoch() })
     }
 
     fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result {
-        let redacted = self.0.redact(records)?;
-        out.emit(redacted)
+        let Self { columns, epoch } = self;
+        by_epoch(*epoch, records, |period, records| out.emit(columns.redact(period, records)?))
+    }
+
+    fn tick(&mut self, now: Timestamp, _: &mut Output<'_>) -> Result {
+        self.columns.tick(now);
+        Ok(())
     }
 }

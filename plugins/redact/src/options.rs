@@ -2,12 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringmill_sdk::{
-    OptionValue,
-    key::{self, Key},
-    prelude::*,
-    serde,
-};
+use ringmill_sdk::{key::Ephemeral, prelude::*};
 
 use crate::fields::HARMLESS;
 
@@ -36,7 +31,7 @@ options! {
         user_agent: Agent = Agent::Parsed,
         /// E-mail addresses and long tokens are hashed wherever they stand, and values that do not look as their grammar says.
         scrub: bool = true,
-        /// File with the key of the hashes, 64 hex digits or 32 bytes, readable by its owner only; without it they differ from run to run.
+        /// File with the key of the hashes, as `engine keygen` makes it; without it they differ from run to run.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, as without `key_file`.
         key: Option<Ephemeral> = None,
@@ -72,44 +67,4 @@ choice! {
 choice! {
     /// What comes out of a user agent.
     pub enum Agent { Full = "full", Parsed = "parsed" }
-}
-
-/// The only word that `key` may be.
-///
-/// Not `choice!`, whose error repeats what was written: that may well be somebody's key.
-#[derive(Debug, serde::Deserialize)]
-#[serde(crate = "ringmill_sdk::serde", try_from = "String")]
-pub struct Ephemeral;
-
-impl TryFrom<String> for Ephemeral {
-    type Error = &'static str;
-
-    fn try_from(word: String) -> Result<Self, &'static str> {
-        match word.as_str() {
-            "ephemeral" => Ok(Self),
-            _ => Err("may only be \"ephemeral\"; a key of your own goes into a file: \
-                      `key_file = \"...\"`"),
-        }
-    }
-}
-
-impl OptionValue for Ephemeral {
-    const KIND: &'static str = "\"ephemeral\"";
-
-    fn show(&self) -> String {
-        Self::KIND.to_owned()
-    }
-}
-
-impl Options {
-    /// The key of the hashes.
-    pub(crate) fn key(&self, host: &Host) -> Result<Key> {
-        match (&self.key_file, &self.key) {
-            (Some(_), Some(_)) => {
-                Err(Error::config("key", "`key_file` and `key` are both set; keep one"))
-            }
-            (Some(path), None) => key::read(path),
-            (None, _) => Ok(Key::new(host.ephemeral_key("redact"))),
-        }
-    }
 }

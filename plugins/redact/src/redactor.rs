@@ -1,6 +1,9 @@
 //! What of one value comes out.
 
-use ringmill_sdk::{Host, Result};
+use ringmill_sdk::{
+    Host, Result,
+    key::{Current, Ephemeral, Schedule},
+};
 
 use crate::{
     fields::Class,
@@ -22,17 +25,19 @@ const LONGEST_VERSION: usize = 32;
 /// Decides value by value; the methods write what comes out.
 pub(crate) struct Redactor {
     pub policy: Options,
-    pub hasher: Hasher,
+    /// Of the epoch whose rows are looked at.
+    pub hasher: Current<Hasher>,
     pub tally: Tally,
     pub finder: Finder,
 }
 
 impl Redactor {
     pub(crate) fn new(policy: Options, host: &Host) -> Result<Self> {
-        let key = policy.key(host)?;
+        let key = policy.key.or(policy.key_file.is_none().then_some(Ephemeral));
+        let keys = Schedule::new(policy.key_file.as_deref(), key, host, "redact")?;
         Ok(Self {
             policy,
-            hasher: Hasher::new(&key),
+            hasher: Current::new(keys, host, |key| Ok(Hasher::new(key)))?,
             tally: Tally::new(host),
             finder: Finder::default(),
         })
@@ -69,6 +74,13 @@ impl Redactor {
         true
     }
 
+    /// Writes the hash of a value; nothing while there is no key.
+    pub(crate) fn hash(&mut self, value: &str, to: &mut String) {
+        if let Some(hasher) = self.hasher.get() {
+            hasher.write(value, to);
+        }
+    }
+
     /// The name of a field whose value does not come out.
     pub(crate) fn name(&mut self, name: &str, to: &mut String) {
         self.word(name, to);
@@ -79,7 +91,7 @@ impl Redactor {
         match self.policy.credentials {
             Credentials::Drop => return false,
             Credentials::Length => write_length(value, to),
-            Credentials::Hash => self.hasher.write(value, to),
+            Credentials::Hash => self.hash(value, to),
         }
         true
     }
@@ -159,7 +171,7 @@ impl Redactor {
                     Found::Email => Did::Email,
                     Found::Token => Did::Token,
                 });
-                self.hasher.write(word, to);
+                self.hash(word, to);
             }
         }
         found.is_some()
@@ -168,7 +180,7 @@ impl Redactor {
     /// What does not look as it should.
     pub(crate) fn odd(&mut self, value: &str, to: &mut String) {
         self.tally.add(Did::Odd);
-        self.hasher.write(value, to);
+        self.hash(value, to);
     }
 }
 

@@ -145,7 +145,7 @@ impl Redactor {
     fn part(&mut self, part: &str, to: &mut String) {
         if !part.is_empty() {
             self.tally.add(Did::UrlPart);
-            self.hasher.write(part, to);
+            self.hash(part, to);
         }
     }
 

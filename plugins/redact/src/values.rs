@@ -54,7 +54,7 @@ impl Redactor {
 
     fn tag(&mut self, tag: &str, to: &mut String) {
         self.tally.add(Did::Tag);
-        self.hasher.write(tag, to);
+        self.hash(tag, to);
     }
 
     /// The addresses of clients and proxies; `false` when nothing comes out.

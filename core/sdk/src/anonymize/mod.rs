@@ -74,9 +74,13 @@ pub trait AddressMap: Sized + Send + 'static {
     }
 }
 
-/// Hands `each` the rows of one period after another, in order; all at once where there are no
-/// epochs, or nothing in the rows depends on them.
-pub(crate) fn by_epoch(
+/// Hands `each` the rows of one period after another, in order, for a stage whose key changes
+/// with the epoch; all at once, without a period, where there are no epochs, or nothing in the
+/// rows depends on them.
+///
+/// # Errors
+/// When there are epochs and the rows have no column `time`; what `each` returned.
+pub fn by_epoch(
     epoch: Option<Epoch>,
     records: RecordBatch,
     mut each: impl FnMut(Option<i64>, RecordBatch) -> Result,
