@@ -196,13 +196,15 @@ impl Reassembly {
         // comes together: the filters and the SYNs first, then the index, then the connections
         // themselves. No round but the last changes anything.
         let packets = batch.all();
-        let touched = packets.iter().map(|packet| self.table.coarse(packet.flow_hash()));
-        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
-        let (mut filtered, mut begun) = (Picked::default(), Picked::default());
+        let mut candidates = Picked::default();
         for (at, packet) in packets.iter().enumerate() {
-            let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
-            filtered.pick(at, is_candidate & (is_head(packet) | (self.table.coarse(hash) > 0)));
-            begun.pick(at, is_candidate & self.may_open(packet));
+            candidates.pick(at, is_candidate(packet));
+        }
+        let (mut filtered, mut begun) = (Picked::default(), Picked::default());
+        for (at, packet) in candidates.of(packets) {
+            let may_be_there = self.table.coarse(packet.flow_hash()) > 0;
+            filtered.pick(at, is_head(packet) | may_be_there);
+            begun.pick(at, self.may_open(packet));
         }
         let touched = filtered.of(packets).map(|(_, packet)| self.table.fine(packet.flow_hash()));
         std::hint::black_box(touched.fold(0, |all, count| all ^ count));
@@ -226,11 +228,9 @@ impl Reassembly {
         let touched = waits.map(|number| self.works.touch(number));
         std::hint::black_box(touched.fold(0, |all, one| all ^ one));
 
-        for (at, packet) in packets.iter().enumerate() {
-            if is_candidate(packet) {
-                let key = keys.get(at).copied().unwrap_or(0);
-                self.packet(packet, key, flows, heads)?;
-            }
+        for (at, packet) in candidates.of(packets) {
+            let key = keys.get(at).copied().unwrap_or(0);
+            self.packet(packet, key, flows, heads)?;
         }
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Reassembly {
     /// Whether it is a SYN, or there may have been one of its connection.
     #[inline]
     fn may_open(&self, packet: &Packet<'_>) -> bool {
-        packet.tcp_flags() & SYN != 0 || self.syns.may_have(packet.flow_hash())
+        (packet.tcp_flags() & SYN != 0) | self.syns.may_have(packet.flow_hash())
     }
 
     /// Whether a connection that is not there is to be taken up at this packet: it begins with a
@@ -517,8 +517,8 @@ fn is_head(packet: &Packet<'_>) -> bool {
 #[inline]
 fn is_candidate(packet: &Packet<'_>) -> bool {
     let begins_or_ends = packet.tcp_flags() & (SYN | FIN | RST) != 0;
-    let has_payload = packet.layers().payload_len > 0 || packet.is_truncated();
-    packet.protocol() == TCP && packet.verdict() == 0 && (has_payload || begins_or_ends)
+    let has_payload = (packet.layers().payload_len > 0) | packet.is_truncated();
+    (packet.protocol() == TCP) & (packet.verdict() == 0) & (has_payload | begins_or_ends)
 }
 
 /// 0 from the lower end to the higher.
@@ -526,7 +526,7 @@ fn is_candidate(packet: &Packet<'_>) -> bool {
 fn direction(packet: &Packet<'_>) -> usize {
     let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
     // As numbers: comparing arrays byte by byte is what a SYN would cost most.
-    let [src, dst] = [src, dst].map(u128::from_be_bytes);
+    let (src, dst) = (u128::from_be_bytes(src), u128::from_be_bytes(dst));
     usize::from((src, src_port) > (dst, dst_port))
 }
 

@@ -179,7 +179,9 @@ impl Flow {
 pub(super) struct Table {
     /// Odd, and secret: spreads the keys, which are published as flow numbers.
     spread: u64,
+    /// What leaves the cell of the filter, and of the coarse one, of a spread flow hash.
     shift: u32,
+    coarse_shift: u32,
     /// Of each cell the first flow and one more, 0 for none.
     index: Vec<u32>,
     /// How many cells of the index are in use, at least [`CELLS`].
@@ -204,6 +206,7 @@ impl Table {
         Self {
             spread: secret | 1,
             shift: 64 - bits,
+            coarse_shift: 64 - bits.min(COARSE_BITS),
             index: vec![0; 1 << bits],
             cells: CELLS,
             filter: vec![0; 1 << bits],
@@ -266,15 +269,15 @@ impl Table {
     }
 
     /// The cell of the coarse filter in which this cell of the filter lies.
-    #[inline]
     fn coarse_cell(&self, cell: usize) -> usize {
-        cell >> (64 - self.shift).saturating_sub(COARSE_BITS)
+        cell >> (self.coarse_shift - self.shift)
     }
 
     /// What the coarse filter counts for this flow hash.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "16 bits are left")]
     pub(super) fn coarse(&self, flow_hash: u64) -> u8 {
-        let cell = self.coarse_cell(self.cell(flow_hash));
+        let cell = (flow_hash.wrapping_mul(self.spread) >> self.coarse_shift) as usize;
         self.coarse.get(cell).copied().unwrap_or(u8::MAX)
     }
 
