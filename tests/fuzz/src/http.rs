@@ -4,9 +4,11 @@
 //! true:
 //!
 //! * a payload gives one row of its kind, whatever is in it, and valid Arrow;
-//! * the words in `flags` are those that are documented;
+//! * each word in `flags` is one by which heads are counted, and as many heads are;
 //! * the same payload gives the same row again, whatever lay between;
 //! * the value of a field that is withheld is in no column.
+
+use std::collections::BTreeMap;
 
 use ringmill_http::Http;
 use ringmill_sdk::{
@@ -28,18 +30,6 @@ const HEADERS: [u8; 54] = {
     (bytes[34], bytes[37], bytes[46]) = (4, 80, 0x50);
     bytes
 };
-
-/// What the flags column can say.
-const FLAGS: [&str; 8] = [
-    "truncated",
-    "malformed",
-    "folded",
-    "too_many_headers",
-    "not_utf8",
-    "incomplete",
-    "oversize",
-    "no_request",
-];
 
 /// Fields of which only the length may come out.
 const WITHHELD: [&str; 8] = [
@@ -78,7 +68,7 @@ pub fn run(data: &[u8]) {
 /// One row for each payload.
 fn rows_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<Row> {
     let frames: Vec<_> = payloads.iter().map(|payload| [&HEADERS, *payload].concat()).collect();
-    let (mut http, _told) = stage::<Http>("reassemble = false");
+    let (mut http, told) = stage::<Http>("reassemble = false");
     let mut records = Vec::new();
     let arena = Arena::default();
     let mut batch = Batch::default().with_arena(&arena);
@@ -105,14 +95,26 @@ fn rows_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<Row> {
     check_records(&records);
     let rows = rows(&records);
     assert_eq!(rows.len(), payloads.len(), "one row for each payload");
+    check_flags(&rows, told.counters());
     rows
 }
 
-fn check(row: &Row, class: Class) {
-    let flags = row.get("flags").map_or("", |flags| flags);
-    for word in flags.split(',').filter(|word| !word.is_empty()) {
-        assert!(FLAGS.contains(&word), "{flags}");
+/// Heads are counted by their flags.
+fn check_flags(rows: &[Row], mut counters: BTreeMap<String, u64>) {
+    let flags = rows.iter().filter_map(|row| row.get("flags"));
+    for word in flags.flat_map(|flags| flags.split(',')) {
+        let count = counters.get_mut(&format!("heads.{word}"));
+        let count = count.unwrap_or_else(|| panic!("heads are not counted by `{word}`"));
+        *count = count.checked_sub(1).unwrap_or_else(|| panic!("too few heads are `{word}`"));
     }
+    for kind in ["heads.request", "heads.response", "heads.undecided"] {
+        counters.remove(kind);
+    }
+    let heads = counters.iter().find(|(name, count)| name.starts_with("heads.") && **count > 0);
+    assert_eq!(heads, None, "more are counted than there are");
+}
+
+fn check(row: &Row, class: Class) {
     let own = if class == Class::HTTP_REQUEST { "status_code" } else { "method" };
     assert!(!row.contains_key(own), "{row:?}");
     assert_eq!(row["src_ip"], "10.0.0.1");
