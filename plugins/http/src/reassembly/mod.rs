@@ -20,6 +20,7 @@
 
 mod answers;
 mod chunked;
+mod early;
 mod pairs;
 mod segment;
 mod stream;
