@@ -9,9 +9,6 @@ use ringmill_decode::Decode;
 
 use crate::{Chain, print, stage, traffic::Frame};
 
-const ATTACKS: [Attack; 5] =
-    [Attack::Bytes, Attack::Shuffled, Attack::HalfOpen, Attack::HalfHeads, Attack::Collide];
-
 fn frames(kind: Attack, packets: u64) -> Vec<Frame> {
     let mut file = Vec::new();
     attack(kind, Limit::Packets(packets), 1, &mut file).unwrap();
@@ -33,7 +30,7 @@ fn attacks_stay_within_the_limits_of_memory() {
     const BUFFER: i64 = 1 << 20;
     const ROWS: i64 = 1 << 20;
     let http = format!("flows = {FLOWS}\nbuffer_bytes = {BUFFER}");
-    for kind in ATTACKS {
+    for kind in Attack::ALL {
         let mut chain = Chain::new(&http);
         let (empty, mut most) = (chain.held, 0);
         for part in frames(kind, 100_000).chunks(BATCH) {
@@ -78,7 +75,7 @@ fn cost(frames: &[Frame]) -> f64 {
 #[test]
 fn attacks_cost_no_more_than_some_times_the_same_heads_as_usual() {
     let plain = frames(Attack::None, 20_000);
-    let attacks = ATTACKS.map(|kind| (kind, frames(kind, 100_000)));
+    let attacks = Attack::ALL.map(|kind| (kind, frames(kind, 100_000)));
     let least = |costs: &[f64]| costs.iter().copied().fold(f64::MAX, f64::min);
     let mut costs = vec![Vec::new(); 1 + attacks.len()];
     for _ in 0..3 {

@@ -27,6 +27,12 @@ pub enum Attack {
     Collide,
 }
 
+impl Attack {
+    /// All but [`Self::None`].
+    pub const ALL: [Self; 5] =
+        [Self::Bytes, Self::Shuffled, Self::HalfOpen, Self::HalfHeads, Self::Collide];
+}
+
 /// Connections that are open at a time.
 const TOGETHER: usize = 1000;
 /// Exchanges of each.
@@ -195,11 +201,6 @@ fn together(attack: Attack, world: &mut World, file: &mut File<'_, impl Write>) 
         for from in [Side::Client, Side::Server] {
             talks.iter_mut().for_each(|talk| talk.compose(attack, world, from));
             let most = talks.iter().map(|talk| talk.parts.len()).max().unwrap_or(0);
-            let heads = match from {
-                Side::Client => &mut file.summary.requests,
-                Side::Server => &mut file.summary.responses,
-            };
-            *heads += talks.len() as u64;
             for at in 0..most {
                 for talk in &talks {
                     if file.is_full() {
@@ -208,6 +209,11 @@ fn together(attack: Attack, world: &mut World, file: &mut File<'_, impl Write>) 
                     if let Some(&(begin, end)) = talk.parts.get(at) {
                         talk.send_at(world, from, PSH | ACK, begin, &talk.head[begin..end]);
                         file.put(world)?;
+                        let heads = match from {
+                            Side::Client => &mut file.summary.requests,
+                            Side::Server => &mut file.summary.responses,
+                        };
+                        *heads += u64::from(at == 0);
                     }
                 }
             }
