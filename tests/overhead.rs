@@ -171,8 +171,8 @@ fn attacks_cost_at_most_5_times_the_time_a_byte_of_the_same_heads_as_usual() {
     for kind in Attack::ALL {
         let attack = write(kind);
         let pairs: Vec<_> = (0..9).map(|_| (cost(&plain), cost(&attack))).collect();
-        let [usual, attacked] =
-            [|pair: &(f64, f64)| pair.0, |pair| pair.1].map(|part| median(pairs.iter().map(part)));
+        let usual = median(pairs.iter().map(|pair| pair.0));
+        let attacked = median(pairs.iter().map(|pair| pair.1));
         let ratio = median(pairs.iter().map(|pair| pair.1 / pair.0));
         println!("{kind:?}: {attacked:.3} ns a byte, usually {usual:.3}; ratio {ratio:.2}");
         assert!(ratio <= 5.0, "{kind:?} costs {ratio:.2} times the time a byte");
