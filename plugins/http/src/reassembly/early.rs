@@ -142,3 +142,59 @@ impl Early {
         (order ^ front) as usize ^ usize::from(last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test panics to fail")]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::tests::speed::seen;
+
+    /// Against a map of single bytes, while segments come and go and places are used again.
+    #[test]
+    fn what_waits_comes_out_in_order() {
+        let (mut early, mut expected) = (Early::default(), BTreeMap::new());
+        let (mut held, mut most, mut next, mut state) = (0, 0, u32::MAX - 5000, 1_u64);
+        let mut dice = |bound: u32| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u32::try_from((state >> 33) % u64::from(bound)).unwrap()
+        };
+        for round in 0..20_000_u32 {
+            let (ahead, wire) = (1 + dice(300), 1 + dice(3));
+            let bytes = vec![round.to_le_bytes()[0]; wire as usize];
+            let seq = next.wrapping_add(ahead);
+            let segment = Segment { seq, ack: None, bytes: &bytes, wire, seen: seen() };
+            held += early.keep(&segment, next);
+            for at in 0..wire {
+                expected.entry(u64::from(ahead + at)).or_insert(bytes[0]);
+            }
+            most = most.max(early.stored.len());
+            assert_eq!(early.bytes(), expected.len(), "round {round}");
+            if round % 100 == 99 {
+                // All below a new beginning.
+                let first = early.front().unwrap().segment().seq;
+                let step = 150.max(first.wrapping_sub(next));
+                while let Some(it) = early.front().map(Stored::segment)
+                    && it.seq.wrapping_sub(next) <= step
+                {
+                    let offset = u64::from(it.seq.wrapping_sub(next));
+                    for (byte, at) in it.bytes.iter().zip(offset..) {
+                        assert_eq!(expected.remove(&at), Some(*byte), "round {round}");
+                    }
+                    held -= early.pop_front().unwrap().1;
+                }
+                let rest = std::mem::take(&mut expected);
+                let moved = rest.into_iter().map(|(at, byte)| (at - u64::from(step), byte));
+                expected = moved.collect();
+                next = next.wrapping_add(step);
+            }
+        }
+        while let Some((_, size)) = early.pop_front() {
+            held -= size;
+        }
+        assert_eq!((held, early.bytes(), early.len()), (0, 0, 0));
+        assert!(most <= 512, "{most} places");
+    }
+}

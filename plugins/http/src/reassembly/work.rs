@@ -208,23 +208,8 @@ impl Works {
 
 #[cfg(test)]
 mod tests {
-    use ringmill_sdk::Timestamp;
-
     use super::*;
-
-    fn seen() -> Seen {
-        Seen {
-            time: Timestamp(0),
-            ip_version: 4,
-            src: [0; 16],
-            dst: [0; 16],
-            src_port: 0,
-            dst_port: 0,
-            flow: 0,
-            interface: 0,
-            encapsulation: ringmill_sdk::Encapsulation::default(),
-        }
-    }
+    use crate::tests::speed::seen;
 
     #[test]
     fn of_bytes_that_came_twice_the_first_copy_counts() {
