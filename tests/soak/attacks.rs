@@ -37,8 +37,12 @@ fn attacks_stay_within_the_limits_of_memory() {
             chain.frames(part);
             most = most.max(chain.held - empty);
         }
+        let counters = chain.counters();
         println!("{kind:?}: {most} bytes at most");
-        print(&chain.counters());
+        print(&counters);
+        if kind == Attack::Collide {
+            assert_eq!(counters["flows"], 300, "connections without HTTP are not taken up");
+        }
         // Of the table, of what waits with room to grow, of a batch of rows.
         assert!(most <= FLOWS * 64 + 2 * BUFFER + ROWS, "{kind:?}: {most} bytes");
     }

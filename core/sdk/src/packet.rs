@@ -88,9 +88,15 @@ pub struct Layers {
     pub payload_len: u32,
     /// The payload on the wire was longer than what was captured.
     pub truncated: bool,
+    /// The control bits of the TCP header (RFC 9293, section 3.1: CWR is 128, FIN is 1); 0 when
+    /// there is no TCP.
+    pub tcp_flags: u8,
 }
 
 const TRUNCATED: u16 = 1;
+/// Above the bits of our own lie those of the TCP header: most stages that ask for a flag need
+/// nothing else of the frame.
+const TCP_FLAGS: u32 = 8;
 const ETHERNET: u16 = 1;
 
 /// One captured frame and what the stages have found out about it.
@@ -221,7 +227,8 @@ impl<'a> Packet<'a> {
         self.l4 = layers.l4;
         self.payload = layers.payload;
         self.payload_len = layers.payload_len;
-        self.flags = (self.flags & !TRUNCATED) | (u16::from(layers.truncated) * TRUNCATED);
+        let tcp_flags = u16::from(layers.tcp_flags) << TCP_FLAGS;
+        self.flags = (u16::from(layers.truncated) * TRUNCATED) | tcp_flags;
     }
 
     /// Where the layers lie; all zero before a stage has decoded the frame.
@@ -237,6 +244,7 @@ impl<'a> Packet<'a> {
             payload: self.payload,
             payload_len: self.payload_len,
             truncated: self.is_truncated(),
+            tcp_flags: self.tcp_flags(),
         }
     }
 
@@ -253,6 +261,13 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.flags & TRUNCATED != 0
+    }
+
+    /// The control bits of the TCP header, see [`Layers::tcp_flags`].
+    #[inline]
+    #[must_use]
+    pub fn tcp_flags(&self) -> u8 {
+        self.flags.to_be_bytes()[0]
     }
 
     /// 4, 6, or 0 when there is no IP.

@@ -14,6 +14,9 @@ pub const KIND: &str = "ringmill.kind";
 /// Metadata key of a field of kind `address`: the method that anonymized it. The engine lets
 /// no `address` column without this key reach a sink.
 pub const ANONYMIZED: &str = "ringmill.anonymized";
+/// Metadata key of a field of kind `header` or `url`: the method that chose what of its values
+/// comes out. The engine lets no such column without this key reach a sink.
+pub const REDACTED: &str = "ringmill.redacted";
 /// Metadata key of a schema: the name of the record type.
 pub const RECORD: &str = "ringmill.record";
 
@@ -120,10 +123,28 @@ pub fn is_identifiable(field: &Field) -> bool {
     is_kind(field, Kind::Address) && !field.metadata().contains_key(ANONYMIZED)
 }
 
+/// Whether the column holds what clients and servers wrote, and no stage has chosen what of it
+/// comes out.
+#[must_use]
+pub fn is_unredacted(field: &Field) -> bool {
+    (is_kind(field, Kind::Header) || is_kind(field, Kind::Url))
+        && !field.metadata().contains_key(REDACTED)
+}
+
 /// The same field, marked as anonymized by `method`.
 #[must_use]
 pub fn anonymized(field: &Field, method: &str) -> Field {
+    marked(field, ANONYMIZED, method)
+}
+
+/// The same field, marked as redacted by `method`.
+#[must_use]
+pub fn redacted(field: &Field, method: &str) -> Field {
+    marked(field, REDACTED, method)
+}
+
+fn marked(field: &Field, key: &str, method: &str) -> Field {
     let mut metadata = field.metadata().clone();
-    metadata.insert(ANONYMIZED.to_owned(), method.to_owned());
+    metadata.insert(key.to_owned(), method.to_owned());
     field.clone().with_metadata(metadata)
 }

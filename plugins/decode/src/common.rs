@@ -81,6 +81,7 @@ struct Transport {
     head_len: usize,
     payload_len: usize,
     truncated: bool,
+    tcp_flags: u8,
 }
 
 /// `start` is the length of the IP header and `total` that of the packet as IP says.
@@ -93,13 +94,14 @@ fn transport(
     ports: (u16, u16),
 ) -> Option<Transport> {
     let captured = total.min(ip.len()).checked_sub(start)?;
-    let (head_len, payload_len, truncated) = match protocol {
+    let (head_len, payload_len, truncated, tcp_flags) = match protocol {
         TCP => {
-            let head_len = usize::from(*ip.get(start + 12)? >> 4) * 4;
+            let [offset, flags] = be16(ip, start + 12)?.to_be_bytes();
+            let head_len = usize::from(offset >> 4) * 4;
             if head_len < 20 {
                 return None;
             }
-            (head_len, captured.checked_sub(head_len)?, total > ip.len())
+            (head_len, captured.checked_sub(head_len)?, total > ip.len(), flags)
         }
         UDP => {
             let len = usize::from(be16(ip, start + 4)?);
@@ -109,11 +111,11 @@ fn transport(
             if tunnel::may_be(ports) {
                 return None;
             }
-            (8, len.min(captured) - 8, len > captured)
+            (8, len.min(captured) - 8, len > captured, 0)
         }
         _ => return None,
     };
-    Some(Transport { protocol, start, head_len, payload_len, truncated })
+    Some(Transport { protocol, start, head_len, payload_len, truncated, tcp_flags })
 }
 
 #[inline]
@@ -139,6 +141,7 @@ fn set(
         payload: (l4 + found.head_len) as u16,
         payload_len: found.payload_len as u32,
         truncated: found.truncated,
+        tcp_flags: found.tcp_flags,
     });
     packet.set_flow_hash(hash);
 }

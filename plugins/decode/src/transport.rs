@@ -32,7 +32,7 @@ pub(crate) fn tcp<'f>(
         tcp::HeaderSliceError::Content(_) => DropReason::BadTcpHeader,
     })?;
     let ports = (head.source_port(), head.destination_port());
-    found(TCP, body, head.slice().len(), ports, ip, road)
+    found(TCP, body, (head.slice().len(), head.slice()[13]), ports, ip, road)
 }
 
 /// A UDP datagram, or what it carries.
@@ -56,14 +56,14 @@ pub(crate) fn udp<'f>(
     {
         return Ok(inside);
     }
-    found(UDP, body, UDP_HEADER, ports, ip, road)
+    found(UDP, body, (UDP_HEADER, 0), ports, ip, road)
 }
 
 #[inline]
 fn found<'f>(
     protocol: u8,
     body: Span<'f>,
-    head_len: usize,
+    (head_len, tcp_flags): (usize, u8),
     ports: Ports,
     ip: Header,
     road: &mut Road,
@@ -85,6 +85,7 @@ fn found<'f>(
         payload: offset(payload.start())?,
         payload_len: u32::try_from(captured).unwrap_or(u32::MAX),
         truncated: payload.len() > captured,
+        tcp_flags,
     };
     Ok(Found::Transport)
 }

@@ -119,5 +119,6 @@ fn oracle(frame: &Captured) -> Option<Layers> {
         payload: offset(payload),
         payload_len: payload.len() as u32,
         truncated,
+        tcp_flags: if protocol == 6 { frame.bytes[usize::from(offset(l4)) + 13] } else { 0 },
     })
 }

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::head::Kind;
+use crate::{head::Kind, lenient::is_token};
 
 /// What bytes at the beginning of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,27 +68,31 @@ pub(crate) fn is_status_line(bytes: &[u8]) -> bool {
 
 /// What the bytes are where a message must begin.
 ///
-/// A method that is not one of the nine must be a word of capital letters, and its line must
-/// say ` HTTP/1.`, because other protocols begin with such a word too.
+/// A method that is not one of the nine must be a token that begins with a letter (RFC 9110,
+/// section 9.1), and its line must say `HTTP/1.`, because other protocols begin with such a word
+/// too. One of the nine may stand alone in its line.
 pub(crate) fn start(bytes: &[u8]) -> Start {
     if let Some(kind) = begins(bytes) {
         return Start::Head(kind);
     }
-    let word = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-');
-    let length = bytes.iter().take(LONGEST_METHOD + 1).take_while(|byte| word(byte)).count();
+    let length = bytes.iter().take(LONGEST_METHOD + 1).take_while(|byte| is_token(**byte)).count();
     match bytes.get(length) {
         _ if length > LONGEST_METHOD => Start::Other,
+        _ if !bytes.first().is_none_or(u8::is_ascii_alphabetic) => Start::Other,
         None => Start::Open,
         Some(b'/') if RESPONSE.starts_with(bytes) => Start::Open,
-        Some(b' ') if bytes[0].is_ascii_uppercase() => {
+        Some(b' ') => {
             let line = memchr(b'\n', bytes).map(|end| &bytes[..end]);
             match line {
-                Some(line) if memchr::memmem::find(line, b" HTTP/1.").is_some() => {
+                Some(line) if memchr::memmem::find(line, RESPONSE).is_some() => {
                     Start::Head(Kind::Request)
                 }
                 None if bytes.len() < LONGEST_LINE => Start::Open,
                 _ => Start::Other,
             }
+        }
+        Some(b'\r' | b'\n') if METHODS.iter().any(|it| it.trim_ascii() == &bytes[..length]) => {
+            Start::Head(Kind::Request)
         }
         Some(_) if bytes.len() < RESPONSE.len() && RESPONSE.starts_with(bytes) => Start::Open,
         Some(_) => Start::Other,
@@ -161,7 +165,15 @@ mod tests {
             (b"EHLO example.org\r\n", Start::Other),
             (b"EHLO exam", Start::Open),
             (b"SSH-2.0-x\r\n", Start::Other),
-            (b"get / HTTP/1.1\r\n", Start::Other),
+            (b"CCM_POST /HTTP/1.1\r\n", request),
+            (b"get / HTTP/1.1\r\n", request),
+            (b"get /\r\n", Start::Other),
+            (b"X.1 / HTTP/1.1\r\n", request),
+            (b"X;1 / HTTP/1.1\r\n", Start::Other),
+            (b"OPTIONS\nHost: h\n", request),
+            (b"OPTIONS\r\n", request),
+            (b"OPTIONX\r\n", Start::Other),
+            (b"1X / HTTP/1.1\r\n", Start::Other),
             (b"PRI * HTTP/2.0\r\n\r\n", Start::Other),
             (b"\x16\x03\x01", Start::Other),
             (b"220 ready\r\n", Start::Other),

@@ -280,7 +280,7 @@ fn split(bytes: &[u8], at: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     static TOKEN: [bool; 256] = {
         let mut token = [false; 256];
         let mut byte = 0u8;

@@ -101,6 +101,7 @@ fn check(packet: &Packet<'_>) {
         6 => {
             assert!((20..=60).contains(&(payload - l4)), "{layers:?}");
             assert_eq!(payload - l4, usize::from(frame[l4 + 12] >> 4) * 4, "{layers:?}");
+            assert_eq!(layers.tcp_flags, frame[l4 + 13], "{layers:?}");
         }
         17 => assert_eq!(payload - l4, 8, "{layers:?}"),
         other => panic!("protocol {other}"),

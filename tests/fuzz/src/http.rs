@@ -84,6 +84,7 @@ fn rows_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<Row> {
             payload: 54,
             payload_len: length - 54,
             truncated: cut,
+            tcp_flags: 0,
         });
         packet.set_class(class);
         batch.push(packet);

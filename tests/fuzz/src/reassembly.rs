@@ -5,6 +5,8 @@
 //! its length, what the capture cut, and its bytes ([`program`]). Held to be true:
 //!
 //! * how packets are split into batches makes no difference: rows, their order, counters;
+//! * when time is told makes none to the rows of a connection and their order, as long as no
+//!   connection is given up for another;
 //! * there are no more rows than the captured bytes can be the beginnings of;
 //! * each row is of one of the connections, and counted as a head;
 //! * a response that names a request names one of its own connection and exchange.
@@ -77,6 +79,18 @@ struct Program {
     bytes: usize,
 }
 
+impl Program {
+    /// The same, with time told behind each packet or never.
+    fn ticking(&self, each: bool) -> Self {
+        let frame = |frame: &Frame| Frame { tick: each, ..frame.clone() };
+        Self {
+            frames: self.frames.iter().map(frame).collect(),
+            options: self.options.clone(),
+            ..*self
+        }
+    }
+}
+
 /// Checks all of it for one input.
 pub fn run(data: &[u8]) {
     let program = program(data);
@@ -86,6 +100,26 @@ pub fn run(data: &[u8]) {
     assert_eq!(rows_split, rows_whole, "batches of {BATCH} and of {most}");
     assert_eq!(split, whole, "batches of {BATCH} and of {most}");
     check(&program, &rows_whole, &whole);
+    let told = [false, true].map(|each| outcome(&program.ticking(each), BATCH));
+    let makes_room =
+        |counters: &Counters| counters["flows.evicted"] + counters["flows.no_buffer"] > 0;
+    if makes_room(&whole) || told.iter().any(|(counters, _)| makes_room(counters)) {
+        return;
+    }
+    let expected = by_connection(rows_whole);
+    for ((_, rows), often) in told.into_iter().zip(["never", "behind each packet"]) {
+        assert_eq!(by_connection(rows), expected, "time told {often}, and here and there");
+    }
+}
+
+/// The rows of each connection and kind, in their order.
+fn by_connection(rows: Vec<Row>) -> BTreeMap<(String, bool), Vec<Row>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in rows {
+        let key = (row["flow"].clone(), row.contains_key("status_code"));
+        all.entry(key).or_default().push(row);
+    }
+    all
 }
 
 fn outcome(program: &Program, most: usize) -> (Counters, Vec<Row>) {

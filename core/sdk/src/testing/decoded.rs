@@ -30,9 +30,9 @@ fn layers(frame: &[u8]) -> Option<Layers> {
         LaxNetSlice::Ipv6(v6) => (6, v6.header().slice(), v6.payload()),
         LaxNetSlice::Arp(_) => return None,
     };
-    let (protocol, head, payload) = match sliced.transport.as_ref()? {
-        TransportSlice::Tcp(tcp) => (6, tcp.header_slice(), tcp.payload()),
-        TransportSlice::Udp(udp) => (17, udp.header_slice(), udp.payload()),
+    let (protocol, head, payload, tcp_flags) = match sliced.transport.as_ref()? {
+        TransportSlice::Tcp(tcp) => (6, tcp.header_slice(), tcp.payload(), tcp.header_slice()[13]),
+        TransportSlice::Udp(udp) => (17, udp.header_slice(), udp.payload(), 0),
         _ => return None,
     };
     let offset = |part: &[u8]| {
@@ -53,6 +53,7 @@ fn layers(frame: &[u8]) -> Option<Layers> {
         payload: offset(payload),
         payload_len: u32::try_from(payload.len()).expect("a packet is shorter than 4 GiB"),
         truncated: ip.incomplete,
+        tcp_flags,
     })
 }
 

@@ -9,10 +9,10 @@
 use ringmill_sdk::Result;
 
 use super::{
-    Count, HOLD, MOST_HELD, Reassembly,
+    Count, MOST_HELD, Reassembly,
+    messages::Message,
     pairs::{self, Request},
     segment::ahead,
-    stream::Message,
     table::{Dir, Flow, NONE, State},
     units,
     work::Held,
@@ -34,8 +34,13 @@ impl Reassembly {
         message: &Message<'_>,
         heads: &mut Heads,
     ) -> Result<Body> {
-        let room = self.table.flow(id).requests < pairs::MOST
-            && self.has_room(id, units(message.seen.time), heads)?;
+        let room = if self.table.flow(id).requests < pairs::MOST {
+            self.has_room(id, units(message.seen.time), heads)?
+        } else {
+            self.count(Count::NoBuffer);
+            false
+        };
+        let before = self.table.dir(id, d).has(Dir::BEFORE);
         let flow = self.table.flow_mut(id);
         flow.exchange = flow.exchange.saturating_add(1);
         let exchange = flow.exchange;
@@ -47,23 +52,27 @@ impl Reassembly {
                 end: message.end,
                 exchange,
                 awaited: message.ack,
-                unsure: flow.has(Flow::MISSED),
+                unsure: before || flow.has(Flow::MISSED),
                 ..Request::default()
             };
             if flow.pending == NONE {
                 flow.clear(Flow::ASKS_1);
                 flow.set(if d == 1 { Flow::ASKS_1 } else { 0 });
             }
-            flow.clear(Flow::MISSED);
             flow.requests += 1;
-            self.pairs.push(&mut flow.pending, request, &heads.rows(Kind::Request).asked());
+            let asked = heads.rows(Kind::Request).asked();
+            if before {
+                self.pairs.push_first(&mut flow.pending, request, &asked);
+            } else {
+                flow.clear(Flow::MISSED);
+                self.pairs.push(&mut flow.pending, request, &asked);
+            }
         } else {
             flow.set(Flow::UNSURE | Flow::MISSED);
-            self.count(Count::NoBuffer);
         }
         heads.settle(Kind::Request)?;
         if self.table.dir(id, 1 - d).work != NONE {
-            self.answer(id, 1 - d, message.seen.time.0, heads)?;
+            self.answer(id, 1 - d, heads)?;
         }
         Ok(taken.framing.request())
     }
@@ -77,9 +86,11 @@ impl Reassembly {
         message: &Message<'_>,
         heads: &mut Heads,
     ) -> Result<Option<Body>> {
-        let work = self.table.dir(id, d).work;
-        let others_wait = self.works.get(work).is_some_and(|work| !work.held.is_empty());
-        let paired = !others_wait && self.find_request(id, d, message.seq);
+        let dir = *self.table.dir(id, d);
+        let before = dir.has(Dir::BEFORE);
+        let others_wait =
+            !before && self.works.get(dir.work).is_some_and(|work| !work.held.is_empty());
+        let paired = !others_wait && self.find_request(id, d, message.seq, before);
         let method = match self.pairs.get(self.table.flow(id).pending) {
             Some(request) if paired => Some(request.method),
             _ => None,
@@ -98,6 +109,8 @@ impl Reassembly {
             let held = Held {
                 seen,
                 seq: message.seq,
+                ack: message.ack,
+                before,
                 head: Vec::new(),
                 flags,
                 framing: Framing::default(),
@@ -147,15 +160,26 @@ impl Reassembly {
         self.body(id, d, body);
     }
 
-    /// Whether the first of the pending requests is that of the response with this first byte.
-    fn find_request(&mut self, id: u32, d: usize, seq: u32) -> bool {
+    /// Whether the first of the pending requests is that of the response with this first byte;
+    /// `before` for one from before where its direction was taken up.
+    fn find_request(&mut self, id: u32, d: usize, seq: u32, before: bool) -> bool {
+        let awaits_before = self.awaits_before(id, d, None);
         let flow = self.table.flow_mut(id);
         if flow.pending == NONE || flow.has(Flow::ASKS_1) == (d == 1) {
             return false;
         }
+        if before {
+            return self.pairs.bring_first(&mut flow.pending, seq);
+        }
         let first = self.pairs.get(flow.pending);
         if !flow.has(Flow::UNSURE) && first.is_some_and(|first| !first.unsure) {
             return true;
+        }
+        // The responses to those before it may still come.
+        if awaits_before {
+            let found = self.pairs.bring_first(&mut flow.pending, seq);
+            flow.clear(if found { Flow::UNSURE } else { 0 });
+            return found;
         }
         // Those that awaited less were answered by what was missed, or nobody can tell.
         while let Some(request) = self.pairs.get_mut(flow.pending) {
@@ -188,6 +212,7 @@ impl Reassembly {
         if message.flags.has(Flags::INCOMPLETE) {
             return Ok(false);
         }
+        let before = self.awaits_before(id, 1 - d, message.ack);
         let flow = self.table.flow(id);
         let other = flow.dirs[(1 - d) & 1];
         let not_yet = match other.state {
@@ -195,92 +220,88 @@ impl Reassembly {
             State::Unknown => !flow.has(Flow::ONE_WAY),
             State::Head => true,
             // The server has received what was not seen yet.
-            _ => message.ack.is_some_and(|ack| ahead(ack, other.next) > 0),
+            _ => before || message.ack.is_some_and(|ack| ahead(ack, other.next) > 0),
         };
         let work = flow.dirs[d & 1].work;
-        let waiting = self.works.get(work).map_or(0, |work| work.held.len());
-        if waiting >= MOST_HELD {
-            self.release(id, d, heads)?;
+        if self.works.get(work).is_some_and(|work| work.held.len() >= MOST_HELD) {
+            self.release_first(id, d, false, heads)?;
         }
-        Ok((not_yet || others_wait && waiting < MOST_HELD)
-            && self.has_room(id, units(message.seen.time), heads)?)
+        Ok((not_yet || others_wait) && self.has_room(id, units(message.seen.time), heads)?)
     }
 
     fn hold(&mut self, id: u32, d: usize, message: &Message<'_>, framing: Framing) {
         if self.table.dir(id, d).work == NONE {
-            let number = self.works.add(id, d);
-            self.table.dir(id, d).work = number;
+            self.table.dir(id, d).work = self.works.add(id);
         }
-        let Message { seen, seq, bytes, flags, .. } = *message;
-        let work = self.table.dir(id, d).work;
+        let Message { seen, seq, ack, bytes, flags, .. } = *message;
+        let Dir { work, .. } = *self.table.dir(id, d);
+        let before = self.table.dir(id, d).has(Dir::BEFORE);
         let head = self.works.copy(bytes);
-        self.works.hold(work, Held { seen, seq, head, flags, framing });
+        self.works.hold(work, Held { seen, seq, ack, before, head, flags, framing });
     }
 
     /// A request came: the responses that waited for it.
-    fn answer(&mut self, id: u32, d: usize, now: i64, heads: &mut Heads) -> Result {
+    fn answer(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
         loop {
             let work = self.table.dir(id, d).work;
             let Some(front) = self.works.get(work).and_then(|work| work.held.front()) else {
                 break;
             };
-            let (seq, late) = (front.seq, now.saturating_sub(front.seen.time.0) > HOLD);
-            let paired = !late && self.find_request(id, d, seq);
-            let awaits_more = self.pairs.get(self.table.flow(id).pending).is_some_and(|request| {
-                request.awaited.is_some_and(|awaited| ahead(awaited, seq) > 0)
-            });
-            if !paired && !late && !awaits_more {
+            let (seq, ack, before) = (front.seq, front.ack, front.before);
+            let paired = self.find_request(id, d, seq, before);
+            if !paired && (!self.is_past(id, seq) || self.awaits_before(id, 1 - d, ack)) {
                 break;
             }
-            let request = self.pairs.get(self.table.flow(id).pending).filter(|_| paired);
-            let method = request.map(|request| request.method);
-            // It is the last one behind which the stream has stopped.
-            let waiting = self.table.dir(id, d).state == State::Waiting
-                && self.works.get(work).is_some_and(|work| work.held.len() == 1);
-            if waiting && method.is_none() {
-                self.go_on(id, d);
-            }
-            let Some(held) = self.works.take_held(work) else { break };
-            self.write(id, &held, &held.head, paired, heads)?;
-            if waiting && method.is_some() {
-                let body = self.after(id, d, &held.framing, method, false);
-                self.body(id, d, body);
-            }
-            self.works.give_back(held.head);
+            self.release_first(id, d, paired, heads)?;
         }
         self.drain(id, d, heads)
     }
 
-    /// Responses that wait come out without a request.
-    pub(super) fn release(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
-        let work = self.table.dir(id, d).work;
-        if self.table.dir(id, d).state == State::Waiting {
-            self.go_on(id, d);
-        }
-        while let Some(held) = self.works.take_held(work) {
-            self.write(id, &held, &held.head, false, heads)?;
-            self.works.give_back(held.head);
-        }
-        self.drain(id, d, heads)
+    /// Whether the first of the pending requests was sent after the response with this first
+    /// byte had come.
+    fn is_past(&self, id: u32, seq: u32) -> bool {
+        let first = self.pairs.get(self.table.flow(id).pending);
+        first.and_then(|first| first.awaited).is_some_and(|awaited| ahead(awaited, seq) > 0)
     }
 
-    /// The same for those that have waited for too long.
-    pub(super) fn release_late(
-        &mut self,
-        id: u32,
-        d: usize,
-        now: i64,
-        heads: &mut Heads,
-    ) -> Result {
-        let work = self.table.dir(id, d).work;
-        let late = self.works.get(work).and_then(|work| work.held.front());
-        if late.is_none_or(|first| now.saturating_sub(first.seen.time.0) <= HOLD) {
-            return Ok(());
-        }
-        if self.table.dir(id, 1 - d).state == State::Unknown {
+    /// The first response that waits has waited for too long.
+    pub(super) fn release_late(&mut self, id: u32, d: usize, heads: &mut Heads) -> Result {
+        let other = *self.table.dir(id, 1 - d);
+        if other.state == State::Unknown {
             self.table.flow_mut(id).set(Flow::ONE_WAY);
         }
-        self.release(id, d, heads)
+        // What the server has acknowledged is not sent again: behind the gap may be the request.
+        let ack =
+            self.works.get(self.table.dir(id, d).work).and_then(|work| work.held.front()?.ack);
+        if ack.is_some_and(|ack| ahead(ack, other.next) > 0)
+            && self.works.get(other.work).is_some_and(|work| work.gap(other.state).is_some())
+        {
+            return self.give_up(id, 1 - d, heads);
+        }
+        self.release_first(id, d, false, heads)?;
+        self.answer(id, d, heads)
+    }
+
+    /// The first response that waits comes out; `paired` with the first of the pending requests
+    /// or without one.
+    fn release_first(&mut self, id: u32, d: usize, paired: bool, heads: &mut Heads) -> Result {
+        let Dir { work, state, .. } = *self.table.dir(id, d);
+        let request = self.pairs.get(self.table.flow(id).pending).filter(|_| paired);
+        let method = request.map(|request| request.method);
+        // It is the last one behind which the stream has stopped.
+        let stopped = state == State::Waiting
+            && self.works.get(work).is_some_and(|work| work.held.len() == 1);
+        if stopped && method.is_none() {
+            self.go_on(id, d);
+        }
+        let Some(held) = self.works.take_held(work) else { return Ok(()) };
+        self.write(id, &held, &held.head, paired, heads)?;
+        if stopped && method.is_some() {
+            let body = self.after(id, d, &held.framing, method, false);
+            self.body(id, d, body);
+        }
+        self.works.give_back(held.head);
+        Ok(())
     }
 
     /// The row of a response.

@@ -14,13 +14,21 @@
 //! `incomplete`, and the next segment that begins with a head goes on. Of bytes that come
 //! twice the first copy counts (the policy that Snort and Suricata name `first`).
 //!
-//! **Time** comes from packets and ticks. What waits in a connection is looked at when a packet of
-//! its direction comes and when time is told; so how often it is told can decide whether a
-//! response still finds a request that came a second after it.
+//! **In mid-stream.** Where no SYN was seen a direction is taken up at the first segment that
+//! begins with a head. Segments from before it that come a little later are taken as well, if
+//! they begin with a head ([`before`]); their exchanges have later numbers.
+//!
+//! **Time** comes from packets and ticks. What waits has a deadline, and all deadlines of a
+//! connection fall due in their order before its next packet ([`expiry`]). A tick only does the
+//! same earlier: the records of a connection whose packets come in the order of their time are
+//! the same however often time is told.
 
 mod answers;
+mod before;
 mod chunked;
 mod early;
+mod expiry;
+mod messages;
 mod pairs;
 mod segment;
 mod stream;
@@ -38,7 +46,7 @@ use crate::{
     seen,
 };
 use pairs::Pairs;
-use segment::{FIN, RST, SYN, Segment, Tcp, wire_length};
+use segment::{FIN, RST, SYN, Segment, Tcp, ahead, wire_length};
 use syns::Syns;
 use table::{Dir, Flow, NONE, State, Table};
 use work::Works;
@@ -64,10 +72,14 @@ const UNIT: u64 = 1 << UNIT_BITS;
 /// How long a closed connection stays, in milliseconds.
 const LINGER: u32 = 10_000;
 
+/// How far ticks stay behind the time that they are told, in nanoseconds: packets of a moment
+/// before may still lie in a ring.
+const BEHIND: i64 = 1_000_000_000;
+
 /// In how many ticks each connection is looked at once.
 const ROUND: usize = 16;
 
-/// A late or repeated SYN belongs to a connection of which this many bytes were seen, at most.
+/// A late or repeated SYN belongs to a connection of which this many bytes were seen at most.
 const LATE_SYN: u32 = 1 << 20;
 
 /// Limits, from the stage's options.
@@ -181,13 +193,27 @@ impl Reassembly {
         flows: &Flows,
         heads: &mut Heads,
     ) -> Result {
-        // Three rounds, because what is asked for together comes to the cache together: the
-        // filter and the keys first, then the index, then the connections themselves.
-        let mut keys = [0; BATCH];
+        // Rounds, because none of these tables stays in the cache, and what is asked for together
+        // comes together: the filters and the SYNs first, then the index, then the connections
+        // themselves. No round but the last changes anything.
         let packets = batch.all();
-        for (packet, key) in packets.iter().zip(&mut keys) {
-            if is_candidate(packet) && self.is_wanted(packet) {
-                *key = key_of(packet, flows);
+        let touched = packets.iter().map(|packet| self.table.coarse(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
+        let (mut filtered, mut begun) = (Picked::default(), Picked::default());
+        for (at, packet) in packets.iter().enumerate() {
+            let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
+            filtered.pick(at, is_candidate & (is_head(packet) | (self.table.coarse(hash) > 0)));
+            begun.pick(at, is_candidate & self.may_open(packet));
+        }
+        let touched = filtered.of(packets).map(|(_, packet)| self.table.fine(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
+        let touched = begun.of(packets).map(|(_, packet)| self.syns.touch(packet.flow_hash()));
+        std::hint::black_box(touched.fold(0, |all, tag| all ^ tag));
+
+        let mut keys = [0; BATCH];
+        for (at, packet) in filtered.of(packets) {
+            if self.is_wanted(packet) {
+                keys[at] = key_of(packet, flows);
             }
         }
         let mut ids = [NONE; BATCH];
@@ -213,8 +239,7 @@ impl Reassembly {
     /// Whether it takes more than a look at the filter.
     #[inline]
     fn is_wanted(&self, packet: &Packet<'_>) -> bool {
-        matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
-            || self.table.may_have(packet.flow_hash())
+        is_head(packet) || self.table.may_have(packet.flow_hash())
     }
 
     /// `key` is 0 where it was not made yet.
@@ -226,64 +251,68 @@ impl Reassembly {
         flows: &Flows,
         heads: &mut Heads,
     ) -> Result {
-        let hash = packet.flow_hash();
-        if !self.is_wanted(packet) {
-            let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
-            if tcp.flags & SYN == 0 && self.syns.get(hash) == [None; 2] {
-                // Most packets of most connections end here.
-                return Ok(());
-            }
-            let d = direction(packet);
-            if tcp.flags & SYN != 0 {
-                self.syns.put(hash, d, tcp.seq.wrapping_add(1));
-                return Ok(());
-            }
-            let Some(first) = self.syns.is_near(hash, d, tcp.seq) else { return Ok(()) };
-            let is_first = tcp.seq == first;
-            let may_be_http = matches!(packet.class(), Class::OTHER | Class::UNKNOWN)
-                && wire_length(packet) > 0
-                && (!is_first || boundary::start(packet.payload()) != Start::Other);
-            if !may_be_http {
-                if is_first && wire_length(packet) > 0 {
-                    self.syns.forget(hash);
-                }
-                return Ok(());
-            }
+        // Most packets of most connections end here, looked at in their descriptor only.
+        if !self.is_wanted(packet) && !(self.may_open(packet) && self.is_opening(packet)) {
+            return Ok(());
         }
         let key = if key == 0 { key_of(packet, flows) } else { key };
         self.flow(packet, &seen(packet, key), heads)
     }
 
-    /// A packet of a connection that is there or is to be taken up.
+    /// Whether it is a SYN, or there may have been one of its connection.
+    #[inline]
+    fn may_open(&self, packet: &Packet<'_>) -> bool {
+        packet.tcp_flags() & SYN != 0 || self.syns.may_have(packet.flow_hash())
+    }
+
+    /// Whether a connection that is not there is to be taken up at this packet: it begins with a
+    /// head, or is near a SYN that was seen and may hold a piece of one. Remembers SYNs.
+    fn is_opening(&mut self, packet: &Packet<'_>) -> bool {
+        let Some(tcp) = Tcp::of(packet) else { return false };
+        let (hash, is_syn) = (packet.flow_hash(), tcp.flags & SYN != 0);
+        let is_head = is_head(packet);
+        let (d, seq) = (direction(packet), tcp.first());
+        if is_syn {
+            self.syns.put(hash, d, seq);
+        }
+        if is_head || wire_length(packet) == 0 {
+            return is_head;
+        }
+        let Some(first) = self.syns.is_near(hash, d, seq) else { return false };
+        let is_first = seq == first;
+        let may_be_http = matches!(packet.class(), Class::OTHER | Class::UNKNOWN)
+            && (!is_first || boundary::start(packet.payload()) != Start::Other);
+        if is_first && !may_be_http {
+            self.syns.forget(hash);
+        }
+        may_be_http
+    }
+
+    /// A packet of a connection that is there or may be taken up.
     fn flow(&mut self, packet: &Packet<'_>, seen: &Seen, heads: &mut Heads) -> Result {
         let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
-        let d = usize::from((seen.src, seen.src_port) > (seen.dst, seen.dst_port));
+        let d = direction(packet);
         let (hash, now) = (packet.flow_hash(), units(packet.time()));
         let mut found = self.table.find(seen.flow);
-        if let Some(id) = found
-            && self.has_ended(id, now)
-        {
-            self.count_idle(id);
-            self.end(id, heads)?;
-            found = None;
-        }
-        let mut seq = tcp.seq;
-        if tcp.flags & SYN != 0 {
-            seq = seq.wrapping_add(1);
-            if let Some(id) = found
-                && self.is_another(id, d, seq)
-            {
+        if let Some(id) = found {
+            self.expire(id, seen.time.0, heads)?;
+            if self.has_ended(id, now) {
+                self.count_idle(id);
                 self.end(id, heads)?;
                 found = None;
             }
-            if found.is_none() {
-                self.syns.put(hash, d, seq);
-            }
+        }
+        let seq = tcp.first();
+        if let Some(id) = found.filter(|_| tcp.flags & SYN != 0)
+            && self.is_another(id, d, &tcp)
+        {
+            self.end(id, heads)?;
+            found = None;
         }
         let wire = wire_length(packet);
         let id = match found {
             Some(id) => id,
-            None if wire == 0 => return Ok(()),
+            None if !self.is_opening(packet) => return Ok(()),
             None => match self.take_up(seen.flow, hash, now, heads)? {
                 Some(id) => id,
                 None => return Ok(()),
@@ -303,7 +332,7 @@ impl Reassembly {
             }
         }
         if tcp.flags & (FIN | RST) != 0 {
-            self.closed(id, d, tcp.flags & RST != 0, heads)?;
+            self.closed(id, d, &tcp, seq.wrapping_add(wire), heads)?;
         }
         Ok(())
     }
@@ -324,36 +353,36 @@ impl Reassembly {
                 *dir = Dir::from(first);
             }
         }
-        if firsts == [None; 2] {
+        if firsts.contains(&None) {
             flow.set(Flow::UNSURE);
         }
         self.syns.forget(hash);
         Ok(Some(id))
     }
 
-    /// Whether a SYN with this first byte begins another connection between the same ports.
-    fn is_another(&mut self, id: u32, d: usize, first: u32) -> bool {
+    /// Whether a SYN begins another connection between the same ports.
+    fn is_another(&mut self, id: u32, d: usize, tcp: &Tcp) -> bool {
         let flow = self.table.flow(id);
-        let dir = &flow.dirs[d & 1];
-        let late = dir.next.wrapping_sub(first) <= LATE_SYN;
-        flow.has(Flow::CLOSED) && dir.next != first || !late && !matches!(dir.state, State::Unknown)
+        let (dir, other) = (&flow.dirs[d & 1], &flow.dirs[(1 - d) & 1]);
+        let is_near = |next: u32, seq: u32| next.wrapping_sub(seq) <= LATE_SYN;
+        // A server may answer one SYN twice, and begin elsewhere; what came first counts.
+        let is_answer =
+            other.state != State::Unknown && tcp.ack.is_some_and(|ack| is_near(other.next, ack));
+        let first = tcp.first();
+        !is_answer
+            && (flow.has(Flow::CLOSED) && dir.next != first
+                || dir.state != State::Unknown && !is_near(dir.next, first))
     }
 
-    /// A FIN or RST was seen.
-    fn closed(&mut self, id: u32, d: usize, reset: bool, heads: &mut Heads) -> Result {
-        if reset {
-            for d in [0, 1] {
-                self.give_up_all(id, d, heads)?;
-            }
-            for d in [0, 1] {
-                self.release(id, d, heads)?;
-            }
+    /// A FIN or RST was seen, behind the byte before `end`.
+    fn closed(&mut self, id: u32, d: usize, tcp: &Tcp, end: u32, heads: &mut Heads) -> Result {
+        if tcp.flags & RST != 0 {
+            self.expire_all(id, heads)?;
             self.table.flow_mut(id).set(Flow::CLOSED);
             return Ok(());
         }
-        let work = self.table.dir(id, d).work;
-        // What waits behind a gap may hold the rest.
-        if self.works.get(work).is_none_or(|work| work.early.is_empty()) {
+        // What is still missing may hold the rest.
+        if ahead(end, self.table.dir(id, d).next) <= 0 {
             self.give_up_head(id, d, heads)?;
         }
         let flow = self.table.flow_mut(id);
@@ -384,15 +413,7 @@ impl Reassembly {
 
     /// Forgets a connection; what was not complete comes out as it is.
     fn end(&mut self, id: u32, heads: &mut Heads) -> Result {
-        for d in [0, 1] {
-            self.give_up_all(id, d, heads)?;
-        }
-        for d in [0, 1] {
-            self.release(id, d, heads)?;
-            // Behind a response that waited there may have been more.
-            self.give_up_all(id, d, heads)?;
-            self.release(id, d, heads)?;
-        }
+        self.expire_all(id, heads)?;
         self.forget(id);
         Ok(())
     }
@@ -408,13 +429,11 @@ impl Reassembly {
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Timestamp, heads: &mut Heads) -> Result {
+        let now = Timestamp(now.0.saturating_sub(BEHIND));
         for number in 0..self.works.made() {
-            let Some(work) = self.works.get(number) else { continue };
-            let Some((id, d)) = work.owner else { continue };
-            if !work.early.is_empty() && now.0.saturating_sub(work.gap_since) > GAP {
-                self.give_up(id, d, heads)?;
+            if let Some(id) = self.works.get(number).and_then(|work| work.owner) {
+                self.expire(id, now.0, heads)?;
             }
-            self.release_late(id, d, now.0, heads)?;
         }
         let units = units(now);
         for id in self.table.next_ids(self.table.made() / ROUND + 1) {
@@ -449,28 +468,66 @@ impl Reassembly {
                 self.end(id, heads)?;
             }
         }
+        self.count(Count::NoBuffer);
         Ok(false)
     }
+}
+
+/// The numbers of some packets of a batch, in their order.
+struct Picked {
+    numbers: [u8; BATCH],
+    count: usize,
+}
+
+impl Default for Picked {
+    #[inline]
+    fn default() -> Self {
+        Self { numbers: [0; BATCH], count: 0 }
+    }
+}
+
+impl Picked {
+    /// Takes it, if `wanted`; there is no branch to be mispredicted.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a batch has 256 packets at most")]
+    fn pick(&mut self, at: usize, wanted: bool) {
+        if let Some(number) = self.numbers.get_mut(self.count) {
+            *number = at as u8;
+        }
+        self.count += usize::from(wanted);
+    }
+
+    #[inline]
+    fn of<'p, 'a>(
+        &self,
+        packets: &'p [Packet<'a>],
+    ) -> impl Iterator<Item = (usize, &'p Packet<'a>)> + use<'_, 'p, 'a> {
+        let numbers = self.numbers.iter().take(self.count).map(|number| usize::from(*number));
+        numbers.filter_map(|at| Some((at, packets.get(at)?)))
+    }
+}
+
+/// Whether its payload begins with a head.
+#[inline]
+fn is_head(packet: &Packet<'_>) -> bool {
+    matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
 }
 
 /// Whether it can change anything: it has payload, on the wire at least, or begins or ends a
 /// connection.
 #[inline]
 fn is_candidate(packet: &Packet<'_>) -> bool {
-    packet.protocol() == TCP
-        && packet.verdict() == 0
-        && (packet.layers().payload_len > 0 || packet.is_truncated() || has_flags(packet))
-}
-
-#[inline]
-fn has_flags(packet: &Packet<'_>) -> bool {
-    Tcp::of(packet).is_some_and(|tcp| tcp.flags & (SYN | FIN | RST) != 0)
+    let begins_or_ends = packet.tcp_flags() & (SYN | FIN | RST) != 0;
+    let has_payload = packet.layers().payload_len > 0 || packet.is_truncated();
+    packet.protocol() == TCP && packet.verdict() == 0 && (has_payload || begins_or_ends)
 }
 
 /// 0 from the lower end to the higher.
 #[inline]
 fn direction(packet: &Packet<'_>) -> usize {
     let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
+    // As numbers: comparing arrays byte by byte is what a SYN would cost most.
+    let [src, dst] = [src, dst].map(u128::from_be_bytes);
     usize::from((src, src_port) > (dst, dst_port))
 }
 

@@ -115,6 +115,42 @@ impl Pairs {
         self.all[last as usize].next = number;
     }
 
+    /// Adds a request before the others of the list; between it and them others may be missing.
+    pub(super) fn push_first(&mut self, first: &mut u32, request: Request, asked: &Asked<'_>) {
+        let others = std::mem::replace(first, NONE);
+        if let Some(next) = self.get_mut(others) {
+            next.unsure = true;
+        }
+        self.push(first, request, asked);
+        if let Some(request) = self.get_mut(*first) {
+            request.next = others;
+        }
+    }
+
+    /// Puts the request whose sender awaited exactly this byte before the others of the list.
+    /// Of those that it passes, or of all if there is none, nobody knows any more which is
+    /// answered next. Whether there is one.
+    pub(super) fn bring_first(&mut self, first: &mut u32, awaited: u32) -> bool {
+        let (mut before, mut at) = (NONE, *first);
+        while let Some(request) = self.get_mut(at) {
+            if request.awaited == Some(awaited) {
+                break;
+            }
+            request.unsure = true;
+            (before, at) = (at, request.next);
+        }
+        let Some(found) = self.get_mut(at) else { return false };
+        found.unsure = false;
+        if before != NONE {
+            let behind = std::mem::replace(&mut found.next, *first);
+            *first = at;
+            if let Some(before) = self.get_mut(before) {
+                before.next = behind;
+            }
+        }
+        true
+    }
+
     /// Takes the first request off the list.
     pub(super) fn pop(&mut self, first: &mut u32) -> bool {
         let Some(request) = self.all.get_mut(*first as usize) else { return false };
@@ -132,6 +168,33 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_one_that_awaited_a_byte_comes_first() {
+        // (awaited, whether that is there, the order then, and what is unsure)
+        type Order = [(u32, bool); 3];
+        let cases: &[(u32, bool, Order)] = &[
+            (10, true, [(10, false), (20, true), (30, false)]),
+            (20, true, [(20, false), (10, true), (30, false)]),
+            (30, true, [(30, false), (10, true), (20, true)]),
+            (40, false, [(10, true), (20, true), (30, true)]),
+        ];
+        for (awaited, found, expected) in cases {
+            let (mut pairs, mut list) = (Pairs::new(), NONE);
+            let asked = Asked { method: None, host: None, uri: None };
+            let request = |n| Request { awaited: Some(n), ..Request::default() };
+            pairs.push(&mut list, request(20), &asked);
+            pairs.push(&mut list, request(30), &asked);
+            pairs.push_first(&mut list, request(10), &asked);
+            assert_eq!(pairs.bring_first(&mut list, *awaited), *found, "{awaited}");
+            for expected in expected {
+                let request = pairs.get(list).map(|it| (it.awaited, it.unsure));
+                assert_eq!(request, Some((Some(expected.0), expected.1)), "{awaited}");
+                assert!(pairs.pop(&mut list));
+            }
+            assert!(list == NONE && pairs.bytes == 0, "{awaited}");
+        }
+    }
 
     #[test]
     fn first_in_first_out() {

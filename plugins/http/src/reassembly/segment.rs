@@ -26,6 +26,12 @@ impl Tcp {
         let ack = (flags & ACK != 0).then_some(u32::from_be_bytes([e, f, g, h]));
         Some(Self { seq: u32::from_be_bytes([a, b, c, d]), ack, flags })
     }
+
+    /// The sequence number of the first byte of the payload: a SYN has a number of its own.
+    #[inline]
+    pub(super) fn first(&self) -> u32 {
+        self.seq.wrapping_add(u32::from(self.flags & SYN != 0))
+    }
 }
 
 /// The length of the payload on the wire, which the capture may have cut, by what the IP

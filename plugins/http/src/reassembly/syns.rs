@@ -23,11 +23,24 @@ struct Slot {
 pub(super) struct Syns {
     spread: u64,
     slots: Vec<Slot>,
+    /// One bit for each slot in which something is known: 4 KiB, which stay in the cache.
+    known: Vec<u64>,
 }
 
 impl Syns {
     pub(super) fn new(secret: u64) -> Self {
-        Self { spread: secret | 1, slots: vec![Slot::default(); 1 << SLOTS_BITS] }
+        Self {
+            spread: secret | 1,
+            slots: vec![Slot::default(); 1 << SLOTS_BITS],
+            known: vec![0; 1 << (SLOTS_BITS - 6)],
+        }
+    }
+
+    /// Whether it takes a look at the slot.
+    #[inline]
+    pub(super) fn may_have(&self, flow_hash: u64) -> bool {
+        let (at, _) = self.place(flow_hash);
+        self.known.get(at >> 6).is_some_and(|bits| bits >> (at & 63) & 1 != 0)
     }
 
     #[inline]
@@ -35,6 +48,12 @@ impl Syns {
     fn place(&self, flow_hash: u64) -> (usize, u32) {
         let mixed = flow_hash.wrapping_mul(self.spread);
         ((mixed >> (64 - SLOTS_BITS)) as usize, (mixed >> 8) as u32)
+    }
+
+    /// Reads the slot, so that it is in the cache by the time it is needed.
+    #[inline]
+    pub(super) fn touch(&self, flow_hash: u64) -> u32 {
+        self.slots.get(self.place(flow_hash).0).map_or(0, |slot| slot.tag)
     }
 
     /// A SYN was seen; `first` is the sequence number behind it.
@@ -46,6 +65,7 @@ impl Syns {
         }
         slot.known |= 1 << d;
         slot.first[d & 1] = first;
+        self.known[at >> 6] |= 1 << (at & 63);
     }
 
     /// Where the directions begin.
@@ -72,6 +92,7 @@ impl Syns {
         let (at, tag) = self.place(flow_hash);
         if self.slots[at].tag == tag {
             self.slots[at].known = 0;
+            self.known[at >> 6] &= !(1 << (at & 63));
         }
     }
 }

@@ -2,19 +2,29 @@
 //!
 //! A chained hash table under a secret key, with room for a fixed number of connections. Its
 //! index and its filter are asked for whole and zeroed, which costs memory only where they are
-//! touched; the connections lie in chunks that are added as they are needed. So nothing is
-//! ever copied or rehashed: a table that doubles stalls for tens of milliseconds, in which a
-//! ring overflows.
+//! touched; the connections lie in chunks that are added as they are needed. Of the index as
+//! many cells are in use as there ever were connections at once, so that few of them take little
+//! of the cache; it grows by one cell for a connection, which splits one chain in two (Litwin,
+//! "Linear hashing", VLDB 1980). So nothing is ever copied or rehashed at once: a table that
+//! doubles stalls for tens of milliseconds, in which a ring overflows.
 //!
-//! In front is a filter that counts connections by the flow hash that every packet carries.
-//! That hash has no key, so whoever wants to can make the filter say "perhaps"; it then costs
-//! a lookup under the key, and nothing more.
+//! In front is a filter that counts connections by the flow hash that every packet carries, and
+//! in front of that a coarse one of 64 KiB, small enough to stay in the cache: as long as few
+//! connections carry HTTP, most packets of all others end there. That hash has no key, so whoever
+//! wants to can make the filters say "perhaps"; it then costs a lookup under the key, and
+//! nothing more.
 
 /// No flow, no work, no request.
 pub(super) const NONE: u32 = u32::MAX;
 
 const CHUNK_BITS: u32 = 10;
 const CHUNK: usize = 1 << CHUNK_BITS;
+
+/// Cells of the index that are in use from the beginning; a power of two.
+const CELLS: usize = 1 << 10;
+
+/// Cells of the coarse filter, as a power of two.
+const COARSE_BITS: u32 = 16;
 
 /// How many connections are looked at to find one that may go.
 const WINDOW: usize = 16;
@@ -82,6 +92,8 @@ impl Dir {
     pub(super) const FIN: u8 = 4;
     /// Digits of a chunk's size were seen.
     pub(super) const DIGITS: u8 = 8;
+    /// It stands for a moment before where the direction was taken up.
+    pub(super) const BEFORE: u8 = 16;
 
     /// A direction of which it is known where it begins.
     pub(super) fn from(first: u32) -> Self {
@@ -170,8 +182,12 @@ pub(super) struct Table {
     shift: u32,
     /// Of each cell the first flow and one more, 0 for none.
     index: Vec<u32>,
+    /// How many cells of the index are in use, at least [`CELLS`].
+    cells: usize,
     /// Flows by the upper bits of their flow hash; at the highest count it stays.
     filter: Vec<u8>,
+    /// The same by fewer bits.
+    coarse: Vec<u8>,
     chunks: Vec<Box<[Flow]>>,
     free: u32,
     most: usize,
@@ -189,7 +205,9 @@ impl Table {
             spread: secret | 1,
             shift: 64 - bits,
             index: vec![0; 1 << bits],
+            cells: CELLS,
             filter: vec![0; 1 << bits],
+            coarse: vec![0; 1 << bits.min(COARSE_BITS)],
             chunks: Vec::new(),
             free: NONE,
             most,
@@ -204,10 +222,41 @@ impl Table {
         self.used
     }
 
+    /// The cell of the index for this key.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "at least 10 bits are shifted out")]
     fn place(&self, key: u64) -> usize {
-        (key.wrapping_mul(self.spread) >> self.shift) as usize
+        let spread = self.spread(key);
+        let mask = self.cells.next_power_of_two() - 1;
+        match spread & mask {
+            // A cell that is not split yet holds those of its second half, too.
+            at if at >= self.cells => spread & (mask >> 1),
+            at => at,
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "32 bits are left")]
+    fn spread(&self, key: u64) -> usize {
+        (key.wrapping_mul(self.spread) >> 32) as usize
+    }
+
+    /// Takes one more cell of the index into use: some connections of one other move there.
+    fn grow(&mut self) {
+        let new = self.cells;
+        if new == self.index.len() {
+            return;
+        }
+        self.cells += 1;
+        let mask = self.cells.next_power_of_two() - 1;
+        let old = new & (mask >> 1);
+        let mut id = std::mem::take(&mut self.index[old]).wrapping_sub(1);
+        while id != NONE {
+            let Flow { key, chain, .. } = *self.flow(id);
+            let at = if self.spread(key) & mask == new { new } else { old };
+            self.flow_mut(id).chain = self.index[at].wrapping_sub(1);
+            self.index[at] = id + 1;
+            id = chain;
+        }
     }
 
     #[inline]
@@ -216,10 +265,29 @@ impl Table {
         (flow_hash.wrapping_mul(self.spread) >> self.shift) as usize
     }
 
+    /// The cell of the coarse filter in which this cell of the filter lies.
+    #[inline]
+    fn coarse_cell(&self, cell: usize) -> usize {
+        cell >> (64 - self.shift).saturating_sub(COARSE_BITS)
+    }
+
+    /// What the coarse filter counts for this flow hash.
+    #[inline]
+    pub(super) fn coarse(&self, flow_hash: u64) -> u8 {
+        let cell = self.coarse_cell(self.cell(flow_hash));
+        self.coarse.get(cell).copied().unwrap_or(u8::MAX)
+    }
+
+    /// What the fine one counts.
+    #[inline]
+    pub(super) fn fine(&self, flow_hash: u64) -> u8 {
+        self.filter.get(self.cell(flow_hash)).copied().unwrap_or(u8::MAX)
+    }
+
     /// Whether there may be a connection of this flow hash.
     #[inline]
     pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        self.filter.get(self.cell(flow_hash)).is_some_and(|count| *count > 0)
+        self.coarse(flow_hash) > 0 && self.fine(flow_hash) > 0
     }
 
     /// The first flow in the index cell of this key: to have it in the cache by the time it is
@@ -292,12 +360,17 @@ impl Table {
             self.free = self.made as u32;
             self.made += 1;
         }
+        if self.used >= self.cells {
+            self.grow();
+        }
         let id = self.free;
         let (place, cell) = (self.place(key), self.cell(flow_hash));
         let chain = self.index[place].wrapping_sub(1);
         self.index[place] = id + 1;
-        let count = &mut self.filter[cell];
-        *count = count.saturating_add(1);
+        let coarse = self.coarse_cell(cell);
+        for count in [&mut self.filter[cell], &mut self.coarse[coarse]] {
+            *count = count.saturating_add(1);
+        }
         let flow = self.flow_mut(id);
         let free = flow.chain;
         *flow = Flow { key, chain, cell: cell as u32, last: now, bits: Flow::USED, ..Flow::FREE };
@@ -321,9 +394,12 @@ impl Table {
                 self.flow_mut(at).chain = chain;
             }
         }
-        let count = &mut self.filter[cell as usize];
-        if *count < u8::MAX {
-            *count -= 1;
+        let coarse = self.coarse_cell(cell as usize);
+        // A count that once was the highest may stand for more, and stays.
+        for count in [&mut self.filter[cell as usize], &mut self.coarse[coarse]] {
+            if *count < u8::MAX {
+                *count -= 1;
+            }
         }
         *self.flow_mut(id) = Flow { chain: self.free, ..Flow::FREE };
         self.free = id;

@@ -5,8 +5,10 @@
 use std::collections::VecDeque;
 
 use super::{
+    before::Before,
     early::{Early, Stored},
-    segment::Segment,
+    segment::{Segment, ahead},
+    table::State,
 };
 use crate::{
     boundary::End,
@@ -22,6 +24,9 @@ const MOST_SEGMENTS: usize = 256;
 pub(super) struct Held {
     pub seen: Seen,
     pub seq: u32,
+    pub ack: Option<u32>,
+    /// It lies before where its direction was taken up.
+    pub before: bool,
     pub head: Vec<u8>,
     pub flags: Flags,
     pub framing: Framing,
@@ -43,18 +48,25 @@ pub(super) struct Partial {
 /// What waits in one direction of one connection.
 #[derive(Default)]
 pub(super) struct Work {
-    /// Number of the flow, and which direction.
-    pub owner: Option<(u32, usize)>,
+    /// Number of the flow.
+    pub owner: Option<u32>,
     pub partial: Partial,
     pub early: Early,
-    /// When the oldest segment began to wait.
-    pub gap_since: i64,
+    /// In the order of their sequence numbers.
     pub held: VecDeque<Held>,
+    pub before: Option<Before>,
 }
 
 impl Work {
+    /// The segment before which bytes are missing: none are behind a response that waits for
+    /// its request.
+    pub(super) fn gap(&self, state: State) -> Option<&Stored> {
+        self.early.front().filter(|_| state != State::Waiting)
+    }
+
     fn is_empty(&self) -> bool {
-        self.partial.bytes.is_empty() && self.early.is_empty() && self.held.is_empty()
+        let Self { partial, early, held, before, .. } = self;
+        partial.bytes.is_empty() && early.is_empty() && held.is_empty() && before.is_none()
     }
 }
 
@@ -94,13 +106,13 @@ impl Works {
         u32::try_from(self.all.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn add(&mut self, id: u32, d: usize) -> u32 {
+    pub(super) fn add(&mut self, id: u32) -> u32 {
         self.bytes += size_of::<Work>();
         let number = self.free.pop().unwrap_or_else(|| {
             self.all.push(Work::default());
             self.made() - 1
         });
-        self.all[number as usize].owner = Some((id, d));
+        self.all[number as usize].owner = Some(id);
         number
     }
 
@@ -144,6 +156,14 @@ impl Works {
         partial
     }
 
+    /// Puts it back.
+    pub(super) fn put_partial(&mut self, number: u32, partial: Partial) {
+        if let Some(work) = self.all.get_mut(number as usize) {
+            self.bytes += partial.bytes.capacity();
+            work.partial = partial;
+        }
+    }
+
     /// A copy of bytes, in memory that was used before.
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut copy = self.spare.pop().unwrap_or_default();
@@ -168,9 +188,6 @@ impl Works {
         most: usize,
     ) -> bool {
         let Some(work) = self.all.get_mut(number as usize) else { return false };
-        if work.early.is_empty() {
-            work.gap_since = segment.seen.time.0;
-        }
         self.bytes += work.early.keep(segment, next);
         work.early.len() <= MOST_SEGMENTS && work.early.bytes() <= most
     }
@@ -196,7 +213,8 @@ impl Works {
     pub(super) fn hold(&mut self, number: u32, held: Held) {
         let Some(work) = self.all.get_mut(number as usize) else { return };
         self.bytes += size_of::<Held>() + held.head.capacity();
-        work.held.push_back(held);
+        let at = work.held.partition_point(|it| ahead(it.seq, held.seq) <= 0);
+        work.held.insert(at, held);
     }
 
     pub(super) fn take_held(&mut self, number: u32) -> Option<Held> {
@@ -230,7 +248,7 @@ mod tests {
         let next = u32::MAX - 6;
         for (segments, expected) in cases {
             let mut works = Works::new();
-            let number = works.add(0, 0);
+            let number = works.add(0);
             for &(offset, bytes) in *segments {
                 let seq = next.wrapping_add(offset);
                 let wire = u32::try_from(bytes.len()).unwrap_or(0);

@@ -6,6 +6,7 @@ use ringmill_sdk::{
 };
 
 mod generated;
+mod time;
 
 use super::{CLIENT, SERVER};
 use crate::Http;
@@ -36,7 +37,12 @@ impl Step {
     }
 
     fn frame(&self) -> Vec<u8> {
-        let (from, to) = if self.from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        self.frame_of(CLIENT)
+    }
+
+    /// The same of a connection of this client.
+    pub(super) fn frame_of(&self, client: &str) -> Vec<u8> {
+        let (from, to) = if self.from_client { (client, SERVER) } else { (SERVER, client) };
         let frame = Frame::tcp(from, to).seq(self.seq).ack(self.ack).payload(&self.bytes);
         let frame = frame.header(|tcp| {
             tcp.syn = self.flags.contains('S');
@@ -315,6 +321,25 @@ fn segments_out_of_order_repeated_and_overlapping() {
             whole,
         ),
         (
+            "a second answer to the SYN, which begins elsewhere, before and behind the request",
+            opened(&[
+                step(false, 3_000_000_000, 100, "").flags("S"),
+                step(true, 100, 500, GET),
+                step(false, 2_000_000_000, 100, "").flags("S"),
+                step(false, 500, 128, OK),
+            ]),
+            &["1: GET h /a", "1: 200 to GET h /a after 2"],
+        ),
+        (
+            "the same, and it begins behind",
+            opened(&[
+                step(false, 1_000_000_000, 100, "").flags("S"),
+                step(true, 100, 500, GET),
+                step(false, 500, 128, OK),
+            ]),
+            &["1: GET h /a", "1: 200 to GET h /a after 1"],
+        ),
+        (
             "the same ports again",
             opened(&[
                 step(true, 100, 500, &GET[..20]),
@@ -430,6 +455,101 @@ fn responses_find_their_requests() {
 }
 
 #[test]
+fn heads_from_before_where_a_stream_was_taken_up() {
+    // Three exchanges of 19 and 38 bytes; none of them is the first of its connection.
+    let get = |n: u32| format!("GET /{n} HTTP/1.1\r\n\r\n");
+    let ask = |n: u32| step(true, 100 + 19 * n, 500 + 38 * n, get(n));
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let answer = |n: u32| step(false, 500 + 38 * n, 119 + 19 * n, ok);
+    let two: &[&str] = &["1: GET - /2", "2: GET - /1"];
+    let paired = |rest: &[&'static str]| [two, rest].concat();
+    check(&[
+        (
+            "the second request before the first",
+            vec![ask(2), ask(1), answer(1), answer(2)],
+            &paired(&["2: 200 to GET - /1 after 1", "1: 200 to GET - /2 after 3"]),
+        ),
+        (
+            "the second exchange before the first",
+            vec![ask(2), answer(2), ask(1), answer(1)],
+            &paired(&["1: 200 to GET - /2 after 1", "2: 200 to GET - /1 after 1"]),
+        ),
+        (
+            "backwards",
+            vec![answer(2), ask(2), answer(1), ask(1)],
+            &paired(&["1: 200 to GET - /2 after ?", "2: 200 to GET - /1 after ?"]),
+        ),
+        (
+            "the first response before its request, which is before the second one",
+            vec![answer(1), ask(2), ask(1), answer(2)],
+            &paired(&["2: 200 to GET - /1 after ?", "1: 200 to GET - /2 after 2"]),
+        ),
+        (
+            "both requests, then the responses the other way round",
+            vec![ask(1), ask(2), answer(2), answer(1)],
+            &[
+                "1: GET - /1",
+                "2: GET - /2",
+                "2: 200 to GET - /2 after 1",
+                "1: 200 to GET - /1 after 3",
+            ],
+        ),
+        (
+            "its request was never seen, and the next one is not its",
+            vec![ask(2), answer(2), ask(3), answer(1), answer(3)],
+            &[
+                "1: GET - /2",
+                "2: GET - /3",
+                "1: 200 to GET - /2 after 1",
+                "200 [no_request]",
+                "2: 200 to GET - /3 after 2",
+            ],
+        ),
+        (
+            "three of them, each once",
+            vec![ask(3), ask(1), ask(2), ask(1), ask(3), ask(2), ask(4)],
+            &["1: GET - /3", "2: GET - /1", "3: GET - /2", "4: GET - /4"],
+        ),
+        (
+            "while a head is coming",
+            vec![
+                step(true, 138, 576, &get(2)[..9]),
+                ask(1),
+                step(true, 147, 576, &get(2)[9..]),
+                answer(1),
+                answer(2),
+            ],
+            &[
+                "1: GET - /1",
+                "2: GET - /2",
+                "1: 200 to GET - /1 after 2",
+                "2: 200 to GET - /2 after 2",
+            ],
+        ),
+        (
+            "in a segment that goes on behind the beginning",
+            vec![ask(2), step(true, 119, 538, [get(1), get(2), get(3)].concat())],
+            &["1: GET - /2", "2: GET - /1", "3: GET - /3"],
+        ),
+        (
+            "only its beginning",
+            vec![ask(2), step(true, 119, 538, &get(1)[..12])],
+            &["1: GET - /2", "2: GET - /1 [truncated,incomplete]"],
+        ),
+        (
+            "what is no head is none",
+            vec![ask(2), step(true, 119, 538, &get(1)[4..]), ask(3)],
+            &["1: GET - /2", "2: GET - /3"],
+        ),
+        (
+            "behind a SYN nothing lies before",
+            opened(&[step(true, 100, 500, GET), step(true, 72, 500, GET)]),
+            &["1: GET h /a"],
+        ),
+    ]);
+}
+
+#[test]
 fn one_direction_is_enough() {
     let responses = vec![
         step(false, 500, 100, [OK, b"hello"].concat()),
@@ -499,12 +619,38 @@ fn what_is_over_comes_out_before_the_end() {
             40,
             &[part],
         ),
-        ("behind a gap", vec![begun(), (1, step(true, 128, 500, GET))], 7, &[part, "2: GET h /a"]),
+        ("behind a gap", vec![begun(), (1, step(true, 128, 500, GET))], 8, &[part, "2: GET h /a"]),
         (
             "a response that waits for a request",
             vec![(0, step(false, 500, 100, OK))],
             3,
             &["1: 200 [no_request]"],
+        ),
+        (
+            "of two that wait, only the request of the second comes",
+            vec![
+                (0, step(true, 128, 529, GET)),
+                (0, step(false, 500, 128, "HTTP/1.1 304 Not Modified\r\n\r\n")),
+                (0, step(false, 529, 156, OK)),
+            ],
+            3,
+            &["1: GET h /a", "304 [no_request]", "1: 200 to GET h /a after 0"],
+        ),
+        (
+            "from before where the stream was taken up, too late",
+            vec![(0, step(true, 128, 500, GET)), (1, step(true, 100, 500, GET))],
+            3,
+            &["1: GET h /a"],
+        ),
+        (
+            "the end of a head comes behind the FIN",
+            vec![
+                begun(),
+                (1, step(true, 128, 500, "").flags("F")),
+                (2, step(true, 118, 500, &GET[18..])),
+            ],
+            3,
+            &["1: GET h /a"],
         ),
     ];
     for (what, steps, until, expected) in cases {
