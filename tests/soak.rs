@@ -209,12 +209,16 @@ fn a_full_table_evicts_and_counts_it() {
 fn a_million_open_connections_take_at_most_200_mb() {
     const FLOWS: u32 = 1_000_000;
     let mut chain = Chain::new("");
-    for client in (0..FLOWS).step_by(BATCH / 2) {
-        let clients = client..FLOWS.min(client + 128);
-        let frames: Vec<_> = clients.flat_map(|it| traffic::exchange(START.0, it)).collect();
-        chain.frames(&frames);
+    // 10,000 a second.
+    for second in 0..100 {
+        let begin = START.0 + i64::from(second) * SECOND;
+        let clients: Vec<_> = (second * FLOWS / 100..(second + 1) * FLOWS / 100).collect();
+        for some in clients.chunks(BATCH / 2) {
+            let frames = some.iter().flat_map(|client| traffic::exchange(begin, *client));
+            chain.frames(&frames.collect::<Vec<_>>());
+        }
+        chain.tick(begin + SECOND);
     }
-    chain.tick(START.0 + SECOND);
     let counters = chain.counters();
     print(&counters);
     println!("{} bytes held", chain.held);

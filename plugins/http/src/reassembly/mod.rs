@@ -252,7 +252,7 @@ impl Reassembly {
         heads: &mut Heads,
     ) -> Result {
         // Most packets of most connections end here, looked at in their descriptor only.
-        if !self.is_wanted(packet) && !(self.may_open(packet) && self.is_opening(packet)) {
+        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
             return Ok(());
         }
         let key = if key == 0 { key_of(packet, flows) } else { key };
