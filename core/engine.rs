@@ -22,7 +22,7 @@ use crate::{
     },
     chain::{BuildError, Chain},
     config::{Config, ConfigError, Place},
-    host::{Board, Run},
+    host::{Board, Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
@@ -114,7 +114,7 @@ impl Engine {
     /// # Errors
     /// With the place in the config.
     pub fn with(config: Config, stages: &[Factory]) -> Result<Self, StartError> {
-        let run = Arc::new(Run::new()?);
+        let run = Arc::new(Run::new(config.engine.epoch)?);
         let plan = Plan::new(&config, stages, &run)?;
         let filter = config.capture.filter.as_deref().map(|text| compile(text, &config));
         let filter = filter.transpose()?.map(Arc::new);
@@ -137,6 +137,11 @@ impl Engine {
         &self.config
     }
 
+    /// What stages and sinks tell the readers of the data, in the order of the config.
+    pub fn facts(&self) -> Vec<Facts> {
+        self.run.facts()
+    }
+
     /// The capture files that the config names, each of which exists; none for live capture.
     ///
     /// # Errors
@@ -155,6 +160,9 @@ impl Engine {
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
     pub fn run(self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
         let supply = supply::choose(&self.config, self.filter.clone())?;
+        if !supply.is_replay() {
+            self.run.goes_live();
+        }
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
         let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
@@ -228,7 +236,9 @@ impl Engine {
         if built.is_err() || opened.is_err() {
             self.stop.store(true, Relaxed);
         }
-        start.wait(&self.stop);
+        if start.wait(&self.stop) {
+            self.run.forget_secret();
+        }
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
@@ -329,12 +339,13 @@ impl Start {
         Self { coming: AtomicUsize::new(workers), closed: AtomicUsize::new(workers) }
     }
 
-    /// Waits until all have come, or `stop` is set.
-    fn wait(&self, stop: &AtomicBool) {
+    /// Waits until all have come, or `stop` is set. Whether it was for the first.
+    fn wait(&self, stop: &AtomicBool) -> bool {
         self.coming.fetch_sub(1, Relaxed);
         while self.coming.load(Relaxed) > 0 && !stop.load(Relaxed) {
             thread::yield_now();
         }
+        !stop.load(Relaxed)
     }
 
     /// A worker's rings let packets in.

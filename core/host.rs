@@ -1,27 +1,75 @@
 //! The engine as its stages see it, and the board on which one chain's counters hang.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
-use hmac::{Hmac, KeyInit, Mac};
-use ringmill_sdk::{Counter, Host, HostApi, Level, Reason};
-use sha2::Sha256;
+use ringmill_sdk::{
+    Counter, Host, HostApi, Level, Reason,
+    key::{self, Epoch, Key},
+};
 
 /// What all chains of a run share; nothing of it is touched by the hot path.
 pub struct Run {
-    /// Made at start, never stored: every ephemeral key is derived from it.
-    secret: [u8; 32],
+    /// Made at start, never stored: every ephemeral key is derived from it. Wiped once all
+    /// stages are made.
+    secret: Mutex<Option<Key>>,
+    epoch: Option<Epoch>,
+    is_live: AtomicBool,
     suggestions: Mutex<Vec<String>>,
+    facts: Mutex<Vec<Facts>>,
+}
+
+/// What a stage or a sink declared of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its label.
+    pub stage: String,
+    /// Name and value, each name once, in the order they were declared first.
+    pub facts: Vec<(String, String)>,
 }
 
 impl Run {
-    /// A new run with a secret of its own.
+    /// A new run with a secret of its own, whose keys change with each `epoch`.
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn new() -> Result<Self, getrandom::Error> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret)?;
-        Ok(Self { secret, suggestions: Mutex::default() })
+    pub fn new(epoch: Option<Epoch>) -> Result<Self, getrandom::Error> {
+        let mut secret = Key::new([0; 32]);
+        getrandom::fill(&mut *secret)?;
+        Ok(Self {
+            secret: Mutex::new(Some(secret)),
+            epoch,
+            is_live: AtomicBool::default(),
+            suggestions: Mutex::default(),
+            facts: Mutex::default(),
+        })
+    }
+
+    /// Says that the packets come from the wire and not from files; before stages are made.
+    pub fn goes_live(&self) {
+        self.is_live.store(true, Relaxed);
+    }
+
+    /// Wipes the secret, now that all stages are made: from here on a stage can forget a key.
+    pub fn forget_secret(&self) {
+        *lock(&self.secret) = None;
+    }
+
+    /// What the stages of the chain and then the sinks have declared, in the order of the
+    /// config; those that declared nothing are not in it.
+    pub fn facts(&self) -> Vec<Facts> {
+        lock(&self.facts).iter().filter(|facts| !facts.facts.is_empty()).cloned().collect()
+    }
+
+    fn declare(&self, stage: &str, name: &str, value: &str) {
+        let mut all = lock(&self.facts);
+        let Some(of) = all.iter_mut().find(|facts| facts.stage == stage) else { return };
+        match of.facts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => value.clone_into(known),
+            None => of.facts.push((name.to_owned(), value.to_owned())),
+        }
     }
 
     /// The lines that stages want the user to see at the end, in the order they came, each
@@ -104,6 +152,12 @@ struct StageHost {
 
 /// A [`Host`] for the stage of this name; `worker` is `None` on a sink's thread.
 pub fn host(run: &Arc<Run>, board: &Arc<Board>, stage: &str, worker: Option<usize>) -> Host {
+    let mut facts = lock(&run.facts);
+    // The first chain of a run is made on one thread, so this is the order of the config.
+    if !facts.iter().any(|known| known.stage == stage) {
+        facts.push(Facts { stage: stage.to_owned(), facts: Vec::new() });
+    }
+    drop(facts);
     let (board, run) = (Arc::clone(board), Arc::clone(run));
     Host::from_api(Arc::new(StageHost { stage: stage.to_owned(), worker, board, run }))
 }
@@ -131,14 +185,23 @@ impl HostApi for StageHost {
         self.board.reason(&self.stage, name)
     }
 
-    fn ephemeral_key(&self, label: &str) -> [u8; 32] {
-        // HMAC (RFC 2104) as a key derivation; it takes keys of any length, so the result is
-        // never an error.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.run.secret) else {
-            unreachable!("HMAC takes a key of any length")
-        };
-        mac.update(label.as_bytes());
-        mac.finalize().into_bytes().into()
+    fn ephemeral_key(&self, label: &str, key: &mut Key) -> bool {
+        let secret = lock(&self.run.secret);
+        let Some(secret) = &*secret else { return false };
+        *key = key::derive(secret, label);
+        true
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.run.epoch
+    }
+
+    fn is_replay(&self) -> bool {
+        !self.run.is_live.load(Relaxed)
+    }
+
+    fn declare(&self, name: &str, value: &str) {
+        self.run.declare(&self.stage, name, value);
     }
 
     fn suggest(&self, text: &str) {
@@ -149,4 +212,60 @@ impl HostApi for StageHost {
 /// The lock, also after a panic of another holder: the lists are whole between pushes.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(run: &Arc<Run>, labels: &[&str]) -> Vec<Host> {
+        let board = Arc::new(Board::default());
+        labels.iter().map(|label| host(run, &board, label, None)).collect()
+    }
+
+    #[test]
+    fn facts_come_in_the_order_of_the_config() {
+        let run = Arc::new(Run::new(None).expect("there is randomness"));
+        let chain = hosts(&run, &["exclude", "decode", "crypto_pan", "crypto_pan_2", "jsonl"]);
+        // Declared late and again, and by another worker.
+        chain[3].declare("key", "file");
+        chain[0].declare("prefixes", 3);
+        chain[0].declare("addresses_v4", 256);
+        hosts(&run, &["crypto_pan", "exclude"])[1].declare("prefixes", 4);
+        let facts: Vec<_> = run
+            .facts()
+            .into_iter()
+            .flat_map(|of| {
+                of.facts.into_iter().map(move |(name, value)| (of.stage.clone(), name, value))
+            })
+            .collect();
+        let expected = [
+            ("exclude", "prefixes", "4"),
+            ("exclude", "addresses_v4", "256"),
+            ("crypto_pan_2", "key", "file"),
+        ];
+        assert_eq!(facts, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
+    }
+
+    #[test]
+    fn ephemeral_keys_are_those_of_the_run_and_end_with_its_start() {
+        let [run, other] = [(); 2].map(|()| Arc::new(Run::new(None).expect("there is randomness")));
+        let key =
+            |run: &Arc<Run>, stage: &str, label: &str| hosts(run, &[stage])[0].ephemeral_key(label);
+        assert_eq!(key(&run, "a", "x"), key(&run, "b", "x"), "two workers");
+        assert_ne!(key(&run, "a", "x"), key(&run, "a", "y"), "two labels");
+        assert_ne!(key(&run, "a", "x"), key(&other, "a", "x"), "two runs");
+        run.forget_secret();
+        let late = std::panic::catch_unwind(|| key(&run, "a", "x"));
+        assert!(late.is_err(), "a key came out of nothing");
+    }
+
+    #[test]
+    fn a_stage_knows_whether_packets_are_live_and_how_often_keys_change() {
+        let run = Arc::new(Run::new(Some(Epoch::Week)).expect("there is randomness"));
+        let host = &hosts(&run, &["a"])[0];
+        assert_eq!((host.epoch(), host.is_replay()), (Some(Epoch::Week), true));
+        run.goes_live();
+        assert!(!host.is_replay());
+    }
 }

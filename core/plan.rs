@@ -2,12 +2,13 @@
 //! pushed through a chain like the workers', and what reaches the end is what sinks get.
 //!
 //! Here stands the gate of privacy: a column of addresses that no stage has marked as
-//! anonymized does not reach a sink, unless the config says in so many words that it may.
+//! anonymized, or of header fields or URLs that none has marked as redacted, does not reach a
+//! sink, unless the config says in so many words that it may.
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 use ringmill_sdk::{Error, Factory, schema};
 
 use crate::{
@@ -71,24 +72,49 @@ impl Plan {
             return Ok(());
         }
         for schema in &self.records {
-            if let Some(column) = identifiable(schema) {
-                let Some(sink) = config.sinks.first() else { continue };
-                let message = format!(
-                    "column `{column}` of `{}` would reach this sink as it was on the wire: no \
-                     stage anonymizes it; put one before the sinks (`[[stage]] use = \
-                     \"crypto_pan\"` or `use = \"truncate\"`), or say `allow_identifiable = true` \
-                     at the top of the config",
-                    schema::record_name(schema)
-                );
-                return Err(config.document.at_key(&sink.plugged.place, "use", &message));
-            }
+            let Some((column, lack)) = identifiable(schema) else { continue };
+            let Some(sink) = config.sinks.first() else { continue };
+            let message = format!(
+                "column `{column}` of `{}` would reach this sink as it was on the wire: no stage \
+                 {}, or say `allow_identifiable = true` at the top of the config",
+                schema::record_name(schema),
+                lack.remedy()
+            );
+            return Err(config.document.at_key(&sink.plugged.place, "use", &message));
         }
         Ok(())
     }
 }
 
-/// The first column that holds addresses as they were on the wire.
-pub fn identifiable(schema: &Schema) -> Option<&str> {
-    let field = schema.fields().iter().find(|field| schema::is_identifiable(field))?;
-    Some(field.name())
+/// What no stage has done to a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Its addresses are those of the wire.
+    Anonymized,
+    /// Nobody chose what of its values comes out.
+    Redacted,
+}
+
+impl Lack {
+    /// Behind "no stage".
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Anonymized => {
+                "anonymizes it; put one before the sinks (`[[stage]] use = \"crypto_pan\"` or \
+                 `use = \"truncate\"`)"
+            }
+            Self::Redacted => {
+                "chooses what of it comes out; put `[[stage]] use = \"redact\"` behind the last \
+                 stage that makes such columns"
+            }
+        }
+    }
+}
+
+/// The first column whose values are as they were on the wire, addresses before text.
+pub fn identifiable(schema: &Schema) -> Option<(&str, Lack)> {
+    let find = |is: fn(&Field) -> bool| schema.fields().iter().find(|field| is(field));
+    let addresses = find(schema::is_identifiable).map(|field| (field, Lack::Anonymized));
+    let found = addresses.or_else(|| find(schema::is_unredacted).map(|it| (it, Lack::Redacted)));
+    found.map(|(field, lack)| (field.name().as_str(), lack))
 }

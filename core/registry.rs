@@ -15,11 +15,17 @@ use crate::{
 /// The stages and sinks that are linked in.
 pub const BUILTIN: &[Factory] = &[
     Factory::stage::<ringmill_decode::Decode>(),
+    Factory::stage::<ringmill_exclude::Exclude>(),
+    Factory::stage::<ringmill_sample::Sample>(),
     Factory::stage::<ringmill_classify::Classify>(),
     Factory::stage::<ringmill_http::Http>(),
     Factory::stage::<ringmill_user_agent::UserAgent>(),
+    Factory::stage::<ringmill_redact::Redact>(),
     Factory::address_map::<ringmill_crypto_pan::CryptoPan>(),
+    Factory::address_map::<ringmill_ipcrypt::Ipcrypt>(),
+    Factory::address_map::<ringmill_keyed_hash::KeyedHash>(),
     Factory::address_map::<ringmill_truncate::Truncate>(),
+    Factory::address_map::<ringmill_constant::Constant>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
     Factory::sink::<ringmill_jsonl::Jsonl>(),
 ];

@@ -166,7 +166,7 @@ impl SinkOutlet {
         if self.passed.iter().any(|passed| Arc::ptr_eq(passed, schema)) {
             return Ok(());
         }
-        if let Some(column) = plan::identifiable(schema).filter(|_| !self.may_identify) {
+        if let Some((column, _)) = plan::identifiable(schema).filter(|_| !self.may_identify) {
             return Err(Error::new(format!(
                 "column `{column}` of `{}` left the chain as it was on the wire, although no \
                  stage had announced it; the rows were thrown away",

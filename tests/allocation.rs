@@ -49,6 +49,8 @@ use = "http"
 [[stage]]
 use = "user_agent"
 [[stage]]
+use = "redact"
+[[stage]]
 use = "crypto_pan"
 key = "ephemeral"
 [[sink]]

@@ -158,7 +158,7 @@ fn run(directory: &Path, files: &[&str]) -> (Option<i32>, String) {
         &format!(
             "[capture]\nfrom = \"file\"\nfiles = {files:?}\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
-             [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
+             [[stage]]\nuse = \"redact\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
             directory.join("out.jsonl")
         ),
     );

@@ -27,10 +27,11 @@ fn check_shows_the_chain_and_what_sinks_receive() {
         assert_eq!(status, Some(0), "{config}: {err}");
         for part in [
             "this config is good",
-            "-> decode\n    -> classify\n    -> http\n    -> user_agent\n    -> crypto_pan",
+            "-> decode\n    -> classify\n    -> http\n    -> user_agent\n    -> redact\n    -> crypto_pan",
             "http_request",
             "http_response",
             "IP address (address, anonymized by crypto_pan)",
+            "text (url, redacted by redact",
             "user_agent_browser_name",
         ] {
             assert!(out.contains(part), "{config} lacks {part:?}: {out}");
@@ -51,7 +52,8 @@ fn stages_are_listed_with_their_options() {
     let (out, _, status) = ran(engine().arg("stages"));
     assert_eq!(status, Some(0));
     for name in
-        ["decode", "classify", "http", "user_agent", "crypto_pan", "truncate", "parquet", "jsonl"]
+        "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl"
+            .split(' ')
     {
         assert!(out.contains(&format!("\n  {name}: ")), "{name} is missing: {out}");
     }
@@ -141,7 +143,8 @@ fn standard_output_and_standard_input_are_files_too() {
         directory.path(),
         "[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
          [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
-         [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n",
+         [[stage]]\nuse = \"redact\"\n[[stage]]\nuse = \"truncate\"\n\
+         [[sink]]\nuse = \"jsonl\"\npath = \"-\"\n",
     );
     for capture in own_captures() {
         let file = fs::File::open(&capture).unwrap();
@@ -164,7 +167,8 @@ fn a_reader_that_goes_away_is_no_panic() {
         &format!(
             "[capture]\nfrom = \"file\"\nfiles = {files:?}\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nrows = 1\n\
-             [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n"
+             [[stage]]\nuse = \"redact\"\n[[stage]]\nuse = \"truncate\"\n\
+             [[sink]]\nuse = \"jsonl\"\npath = \"-\"\n"
         ),
     );
     let mut child = engine()
@@ -190,7 +194,8 @@ fn signalled(signal: &str) -> (String, Option<i32>, Vec<common::Row>) {
         &format!(
             "[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
-             [[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
+             [[stage]]\nuse = \"redact\"\n[[stage]]\nuse = \"truncate\"\n\
+             [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
         ),
     );
     let mut child = engine()

@@ -26,7 +26,7 @@ fn a_custom_sink_and_a_custom_anonymizer_work_from_a_config() {
         &format!(
             "[capture]\nfrom = \"file\"\nfiles = {:?}\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
-             [[stage]]\nplugin = {:?}\nuse = \"site\"\n\
+             [[stage]]\nuse = \"redact\"\n[[stage]]\nplugin = {:?}\nuse = \"site\"\n\
              [[sink]]\nplugin = {:?}\nuse = \"hosts\"\npath = {:?}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
             own_captures(),

@@ -1,4 +1,4 @@
-//! No address leaves as it was, unless the config says so.
+//! No address and no header field leaves as it was, unless the config says so.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 
@@ -9,12 +9,18 @@ use std::{path::Path, sync::Arc};
 use common::{engine, rows, text, write_config};
 use ringmill::{
     Engine, config,
-    sdk::{Factory, arrow_array::FixedSizeBinaryArray, prelude::*},
+    sdk::{
+        Factory,
+        arrow_array::{ArrayRef, FixedSizeBinaryArray, StringArray},
+        prelude::*,
+    },
 };
 
 const CAPTURE: &str = "tests/captures/curl-keepalive-ipv4.pcap";
 
-/// A chain of these stages, of which none but the last may anonymize.
+const REDACT: &str = "[[stage]]\nuse = \"redact\"\n";
+
+/// A chain of these stages, of which none but the last may anonymize and redact.
 fn chain(directory: &Path, top: &str, last: &str) -> std::path::PathBuf {
     write_config(
         directory,
@@ -48,11 +54,42 @@ fn a_chain_without_an_anonymizer_is_refused_with_what_is_missing() {
     assert!(!directory.path().join("out.jsonl").exists(), "something was written");
 }
 
+/// Of what is wrong, the first column in which it is.
+#[test]
+fn a_chain_without_the_header_policy_is_refused_with_what_is_missing() {
+    let truncate = "[[stage]]\nuse = \"truncate\"\n";
+    let agent = "[[stage]]\nuse = \"user_agent\"\n";
+    let cases = [
+        (truncate.to_owned(), "13:7", "method"),
+        // It is no good where columns are added behind it.
+        (format!("{REDACT}{agent}{truncate}"), "17:7", "user_agent_os_version"),
+    ];
+    for (last, place, column) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let config = chain(directory.path(), "", &last);
+        let output = engine().args(["check", "--config"]).arg(&config).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{last}: {err}");
+        let says = format!(
+            "test.toml:{place}: column `{column}` of `http_request` would reach this sink as it \
+             was on the wire: no stage chooses what of it comes out; put `[[stage]] use = \
+             \"redact\"` behind the last stage that makes such columns, or say \
+             `allow_identifiable = true` at the top of the config"
+        );
+        assert!(err.contains(&says), "it should say\n{says}\nbut says\n{err}");
+    }
+}
+
 #[test]
 fn the_gate_opens_by_an_anonymizer_or_in_so_many_words() {
-    let anonymizers =
-        [("", "[[stage]]\nuse = \"truncate\"\n", ".0.0"), ("allow_identifiable = true\n", "", "")];
-    for (top, last, ending) in anonymizers {
+    let both = format!("{REDACT}[[stage]]\nuse = \"truncate\"\n");
+    let other_way_round = format!("[[stage]]\nuse = \"truncate\"\n{REDACT}");
+    let chains = [
+        ("", both.as_str(), ".0.0"),
+        ("", other_way_round.as_str(), ".0.0"),
+        ("allow_identifiable = true\n", "", ""),
+    ];
+    for (top, last, ending) in chains {
         let directory = tempfile::tempdir().unwrap();
         common::run(&chain(directory.path(), top, last), &["--quiet"]);
         let rows = rows(&directory.path().join("out.jsonl"));
@@ -65,39 +102,56 @@ fn the_gate_opens_by_an_anonymizer_or_in_so_many_words() {
     }
 }
 
-/// Emits a column of addresses that it never announced.
-struct Leak;
+/// Emits a column of addresses, or of URLs, that it never announced.
+struct Leak {
+    url: bool,
+}
+
+options! {
+    struct LeakOptions {
+        /// A column of URLs.
+        url: bool = false,
+    }
+}
 
 impl Stage for Leak {
     const NAME: &'static str = "leak";
-    type Config = NoOptions;
+    type Config = LeakOptions;
 
-    fn new(_: NoOptions, _: &Host) -> Result<Self> {
-        Ok(Self)
+    fn new(LeakOptions { url }: LeakOptions, _: &Host) -> Result<Self> {
+        Ok(Self { url })
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
         let Some(packet) = batch.live().next() else { return Ok(()) };
         let address = packet.addresses().0;
-        let column = FixedSizeBinaryArray::try_from_iter([address].into_iter())?;
-        let schema = schema::record("leak", vec![schema::address("who")]);
-        out.emit(RecordBatch::try_new(schema, vec![Arc::new(column)])?)
+        let (field, column): (_, ArrayRef) = if self.url {
+            (schema::text("who", schema::Kind::Url), Arc::new(StringArray::from(vec!["/?q=me"])))
+        } else {
+            let column = FixedSizeBinaryArray::try_from_iter([address].into_iter())?;
+            (schema::address("who"), Arc::new(column))
+        };
+        out.emit(RecordBatch::try_new(schema::record("leak", vec![field]), vec![column])?)
     }
 }
 
 #[test]
 fn what_a_stage_did_not_announce_does_not_leak_either() {
-    let directory = tempfile::tempdir().unwrap();
-    // After the anonymizer, where nothing would catch it.
-    let last = "[[stage]]\nuse = \"truncate\"\n[[stage]]\nuse = \"leak\"\n";
-    let path = chain(directory.path(), "", last);
-    let config = config::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap();
-    let engine = Engine::with(config, &[Factory::stage::<Leak>()]).unwrap();
-    let outcome = engine.run(|_| ()).unwrap();
-    let failures = outcome.failures.join("\n");
-    assert!(failures.contains("column `who` of `leak` left the chain as it was"), "{failures}");
-    let leaked = rows(&directory.path().join("out.jsonl"));
-    assert!(leaked.iter().all(|row| !row.contains_key("who")), "{leaked:?}");
+    for url in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        // After the anonymizer, where nothing would catch it.
+        let last = format!(
+            "{REDACT}[[stage]]\nuse = \"truncate\"\n[[stage]]\nuse = \"leak\"\nurl = {url}\n"
+        );
+        let path = chain(directory.path(), "", &last);
+        let config = config::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap();
+        let engine = Engine::with(config, &[Factory::stage::<Leak>()]).unwrap();
+        let outcome = engine.run(|_| ()).unwrap();
+        let failures = outcome.failures.join("\n");
+        assert!(failures.contains("column `who` of `leak` left the chain as it was"), "{failures}");
+        let leaked = rows(&directory.path().join("out.jsonl"));
+        assert!(leaked.iter().all(|row| !row.contains_key("who")), "{leaked:?}");
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn config(directory: &Path, files: &[PathBuf], parquet: &str) -> PathBuf {
         &format!(
             "[capture]\nfrom = \"file\"\nfiles = {files:?}\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
-             [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"crypto_pan\"\nkey_file = {key:?}\n\
+             [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"redact\"\nkey_file = {key:?}\n\
+             [[stage]]\nuse = \"crypto_pan\"\nkey_file = {key:?}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {:?}\n\
              [[sink]]\nuse = \"parquet\"\ndirectory = {directory:?}\n{parquet}\n",
             directory.join("out.jsonl"),

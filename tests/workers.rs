@@ -54,6 +54,7 @@ fn chain(directory: &std::path::Path, folder: Option<&std::path::Path>) -> Strin
         ("classify", String::new()),
         ("http", format!("key_file = {key:?}\n")),
         ("user_agent", String::new()),
+        ("redact", format!("key_file = {key:?}\n")),
         ("crypto_pan", format!("key_file = {key:?}\n")),
         ("truncate", String::new()),
     ];

@@ -153,17 +153,20 @@ pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
         for field in record.fields() {
             let metadata = field.metadata();
             let kind = metadata.get(schema::KIND).map_or("no kind", String::as_str);
-            let marked = metadata.get(schema::ANONYMIZED);
-            let marked = marked.map(|method| format!(", anonymized by {method}"));
-            let marked = marked.unwrap_or_default();
-            line!(text, "    {:<28} {} ({kind}{marked})", field.name(), short(field.data_type()));
+            let mark = |key, what| {
+                let method = metadata.get(key).map(|method| format!(", {what} by {method}"));
+                method.unwrap_or_default()
+            };
+            let marks =
+                mark(schema::REDACTED, "redacted") + &mark(schema::ANONYMIZED, "anonymized");
+            line!(text, "    {:<28} {} ({kind}{marks})", field.name(), short(field.data_type()));
         }
     }
     if plan.records.is_empty() {
         line!(text, "  nothing: no stage of the chain emits records");
     }
     if config.allow_identifiable {
-        line!(text, "allow_identifiable is set: addresses may come out as they were on the wire");
+        line!(text, "allow_identifiable is set: all may come out as it was on the wire");
     }
     text
 }
@@ -175,6 +178,7 @@ fn short(data_type: &arrow_schema::DataType) -> String {
         DataType::Utf8 => "text".to_owned(),
         DataType::Timestamp(..) => "time in ns, UTC".to_owned(),
         DataType::FixedSizeBinary(16) => "IP address".to_owned(),
+        DataType::Date32 => "date".to_owned(),
         DataType::Map(..) => "map of text".to_owned(),
         other => other.to_string(),
     }

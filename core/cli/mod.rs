@@ -3,8 +3,10 @@
 
 mod describe;
 mod doctor;
+mod keygen;
 mod progress;
 mod run;
+mod secrecy;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -76,6 +78,10 @@ enum Command {
         /// The shared library
         file: PathBuf,
     },
+    /// Makes a key file, or destroys the keys of old epochs in one
+    ///
+    /// The file is new, for its owner only, and never overwrites another.
+    Keygen(keygen::KeygenArgs),
     /// Prints completions for a shell
     Completions {
         /// Which shell
@@ -85,6 +91,7 @@ enum Command {
 
 pub(crate) fn main() -> ExitCode {
     log_to_stderr();
+    secrecy::no_core_files();
     // Usage errors end with status 2 in here.
     let cli = Cli::parse();
     let status = match (cli.command, cli.config) {
@@ -103,6 +110,7 @@ pub(crate) fn main() -> ExitCode {
                 FAILED
             }
         },
+        (Some(Command::Keygen(arguments)), _) => keygen::keygen(&arguments),
         (Some(Command::Completions { shell }), _) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);

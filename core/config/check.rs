@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ringmill_sdk::key::Epoch;
 use toml::de::DeTable;
 
 use super::cores::CoreSet;
@@ -77,7 +78,7 @@ fn known_at_top(top: &Table<'_>) -> Result<(), ConfigError> {
 }
 
 fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
-    let mut engine = Engine { workers: 1, cores: None, batch: 256, ledger: None };
+    let mut engine = Engine { workers: 1, cores: None, batch: 256, ledger: None, epoch: None };
     let Some(table) = top.table("engine")? else {
         return Ok(engine);
     };
@@ -97,6 +98,7 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
         engine.batch = entry.whole(1..=256)?;
     }
     engine.ledger = path(&table, "ledger")?;
+    engine.epoch = table.entry("epoch").map(|entry| entry.one_of(&Epoch::ALL)).transpose()?;
     Ok(engine)
 }
 

@@ -33,6 +33,7 @@ pub use cores::CoreSet;
 pub use diagnostic::ConfigError;
 pub use document::{Document, Place};
 pub use load::load;
+use ringmill_sdk::key::Epoch;
 
 /// The most workers that one engine runs.
 pub const MOST_WORKERS: usize = 1024;
@@ -65,6 +66,8 @@ pub struct Engine {
     pub batch: usize,
     /// Where the ledger is written as JSON at the end, relative to the current directory.
     pub ledger: Option<PathBuf>,
+    /// How often keys change; default: never.
+    pub epoch: Option<Epoch>,
 }
 
 /// `[capture]`

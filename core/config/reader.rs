@@ -12,7 +12,7 @@ use super::diagnostic::ConfigError;
 use super::document::Document;
 use super::{suggest, words};
 
-pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger"];
+pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger", "epoch"];
 pub(super) const CAPTURE: &[&str] = &[
     "from",
     "files",

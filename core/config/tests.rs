@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use ringmill_sdk::key::Epoch;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -386,6 +387,7 @@ fn the_whole_chain_is_read() {
     assert_eq!(config.engine.cores.as_ref().map(ToString::to_string).as_deref(), Some("2-9"));
     assert_eq!(config.engine.batch, 256);
     assert_eq!(config.engine.ledger, Some(PathBuf::from("out/ledger.json")));
+    assert_eq!(config.engine.epoch, None);
     assert!(!config.allow_identifiable);
     assert_eq!(config.capture.from, [Backend::PfRing, Backend::AfPacket]);
     assert_eq!(config.capture.snaplen, 262_144);
@@ -402,6 +404,14 @@ fn the_whole_chain_is_read() {
     assert_eq!((kafka.queue, kafka.when_full), (16, Some(WhenFull::Drop)));
     assert_eq!(kafka.plugged.plugin, Some(PathBuf::from("/usr/lib/ringmill/libkafka.so")));
     assert_eq!(kafka.plugged.options, "brokers = \"127.0.0.1:9092\"\n");
+}
+
+#[test]
+fn keys_change_as_often_as_the_file_says() {
+    for (word, epoch) in Epoch::ALL {
+        let text = CAMPUS.replace("[engine]\n", &format!("[engine]\nepoch = {word:?}\n"));
+        assert_eq!(config(&text).engine.epoch, Some(epoch));
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn sample(config: &Config) -> Result<Sample, String> {
     let shared = Shared::new(sockets, setup, window);
     let mut source = Live::open(&shared, 0, ringmill_sdk::BATCH).map_err(|e| e.to_string())?;
     source.enable().map_err(|error| error.to_string())?;
-    let run = Arc::new(Run::new().map_err(|error| error.to_string())?);
+    let run = Arc::new(Run::new(config.engine.epoch).map_err(|error| error.to_string())?);
     let host = host::host(&run, &Arc::new(Board::default()), "decode", None);
     let usual = Factory::stage::<Decode>().build;
     let mut decode = usual("", &host).map_err(|error| error.to_string())?;

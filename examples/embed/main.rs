@@ -24,6 +24,8 @@ use = "classify"
 [[stage]]
 use = "http"
 [[stage]]
+use = "redact"
+[[stage]]
 use = "truncate"
 
 [[sink]]

@@ -97,6 +97,20 @@ pub fn skipped(why: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
+/// Whether the engine can load libpcap here, which only filters need; says so where it cannot.
+pub fn has_libpcap() -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[capture]\nfrom = \"file\"\nfiles = [\"-\"]\nfilter = \"tcp\"\n\
+                [[stage]]\nuse = \"decode\"\n[[sink]]\nuse = \"jsonl\"\npath = \"/dev/null\"\n";
+    let config = write_config(directory.path(), text);
+    let output = engine().args(["check", "--config"]).arg(config).output().unwrap();
+    let missing = String::from_utf8_lossy(&output.stderr).contains("`filter` needs libpcap");
+    if missing {
+        skipped("there is no libpcap");
+    }
+    !missing
+}
+
 /// The captures that others made, where this machine has them.
 pub fn shared_captures() -> Option<PathBuf> {
     let path = root().join("../shared/captures");

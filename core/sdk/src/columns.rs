@@ -223,6 +223,14 @@ impl TextMap {
         self.entries += 1;
     }
 
+    /// Adds an entry without a value.
+    #[inline]
+    pub fn put_null(&mut self, key: &str) {
+        self.keys.append_value(key);
+        self.values.append_null();
+        self.entries += 1;
+    }
+
     /// Closes a row. A row without entries is null.
     #[inline]
     pub fn end_row(&mut self) {

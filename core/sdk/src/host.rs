@@ -1,10 +1,14 @@
-//! What the engine offers to a stage: a log, counters, drop reasons, keys.
+//! What the engine offers to a stage: a log, counters, drop reasons, keys, and a way to tell the
+//! readers of the data what they must know.
 
 use std::{fmt, sync::Arc, sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed};
 
 use abi_stable::{StableAbi, std_types::RArc};
 
-use crate::packet::Reason;
+use crate::{
+    key::{Epoch, Key},
+    packet::Reason,
+};
 
 /// How loud a log line is.
 #[repr(transparent)]
@@ -29,7 +33,11 @@ pub trait HostApi: Send + Sync {
     fn worker(&self) -> Option<usize>;
     fn counter(&self, name: &str) -> Counter;
     fn reason(&self, name: &str) -> Reason;
-    fn ephemeral_key(&self, label: &str) -> [u8; 32];
+    /// Whether there was one: only while stages are made.
+    fn ephemeral_key(&self, label: &str, key: &mut Key) -> bool;
+    fn epoch(&self) -> Option<Epoch>;
+    fn is_replay(&self) -> bool;
+    fn declare(&self, name: &str, value: &str);
     fn suggest(&self, text: &str);
 }
 
@@ -87,10 +95,37 @@ impl Host {
     }
 
     /// A key that is the same in every worker of this run and gone when the process ends.
-    /// Each `label` has a key of its own.
+    /// Each `label` has a key of its own. For a key that may also come from a file, and has
+    /// epochs, see [`Schedule`](crate::key::Schedule).
+    ///
+    /// # Panics
+    /// When it is asked for after the stage's `new`: what they all come from is wiped once all
+    /// stages are made.
     #[must_use]
-    pub fn ephemeral_key(&self, label: &str) -> [u8; 32] {
-        self.0.ephemeral_key(label)
+    pub fn ephemeral_key(&self, label: &str) -> Key {
+        let mut key = Key::new([0; 32]);
+        let given = self.0.ephemeral_key(label, &mut key);
+        assert!(given, "an ephemeral key must be asked for in the stage's `new`");
+        key
+    }
+
+    /// How often keys change, as `[engine] epoch` says; `None` where they do not.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.0.epoch()
+    }
+
+    /// Whether the packets come from capture files, so that they may be of any time.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.0.is_replay()
+    }
+
+    /// Tells whoever reads the data something that they must know of this stage: how likely a
+    /// connection is in it, which key it was made with. Goes into what describes the run, so
+    /// it must not tell a secret. Said twice, the last value stays.
+    pub fn declare(&self, name: &str, value: impl fmt::Display) {
+        self.0.declare(name, &value.to_string());
     }
 
     /// Shows the user, after the run, what to do with what was written: one line to paste.

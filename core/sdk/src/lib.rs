@@ -45,14 +45,16 @@ pub use arrow_schema;
 pub use serde;
 
 pub use abi::{Arena, Keeper};
-pub use anonymize::{AddressMap, Anonymizer};
+pub use anonymize::{AddressMap, Anonymizer, special};
 pub use config::parse as parse_config;
 pub use encapsulation::{Encapsulation, Step};
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{DynStage, Factory, Role};
 pub use host::{Counter, CounterCell, Host, HostApi, Level};
 pub use options::{NoOptions, OptionHelp, OptionValue};
-pub use packet::{BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, map_v4, unmap_v4};
+pub use packet::{
+    BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4,
+};
 pub use sink::SinkStage;
 pub use stage::{Output, Sink, Stage};
 
@@ -63,6 +65,7 @@ pub mod prelude {
     pub use crate::{
         AddressMap, Batch, Class, Counter, Error, Host, NoOptions, OptionHelp, Output, Packet,
         Reason, Result, Sink, Stage, Timestamp, choice, export_plugin, options, schema,
+        special::Special,
     };
 }
 

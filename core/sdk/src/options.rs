@@ -4,7 +4,10 @@
 //! compile, and a plugin needs no other crate for it. A stage may as well use any type that
 //! implements [`serde::Deserialize`]; it then only lacks the help.
 
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 /// One option, as `engine stages` shows it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,20 @@ impl OptionValue for String {
         format!("{self:?}")
     }
 }
+
+macro_rules! quoted {
+    ($kind:literal: $ty:ty) => {
+        impl OptionValue for $ty {
+            const KIND: &'static str = $kind;
+            fn show(&self) -> String {
+                format!("\"{self}\"")
+            }
+        }
+    };
+}
+
+quoted!("IPv4 address": Ipv4Addr);
+quoted!("IPv6 address": Ipv6Addr);
 
 impl OptionValue for PathBuf {
     const KIND: &'static str = "path";

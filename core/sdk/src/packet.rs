@@ -395,6 +395,21 @@ pub fn unmap_v4(address: &[u8; 16]) -> Option<[u8; 4]> {
     }
 }
 
+/// The two ends of a connection and its protocol (IANA number) as bytes, the same for both
+/// directions: what a keyed hash is taken over.
+#[inline]
+#[must_use]
+pub fn connection(a: (&[u8; 16], u16), b: (&[u8; 16], u16), protocol: u8) -> [u8; 37] {
+    let (low, high) = if a <= b { (a, b) } else { (b, a) };
+    let mut bytes = [0; 37];
+    bytes[..16].copy_from_slice(low.0);
+    bytes[16..18].copy_from_slice(&low.1.to_be_bytes());
+    bytes[18..34].copy_from_slice(high.0);
+    bytes[34..36].copy_from_slice(&high.1.to_be_bytes());
+    bytes[36] = protocol;
+    bytes
+}
+
 /// Up to [`BATCH`] packets on their way through the chain.
 #[repr(C)]
 #[derive(StableAbi, Debug)]

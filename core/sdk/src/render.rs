@@ -184,7 +184,7 @@ pub fn file_time(ns: i64) -> String {
 ///
 /// The year is taken to begin in March, so that the leap day is its last, and counted in
 /// cycles of 400 years, which all have the same days.
-fn date(day: i64) -> (u32, u32, u32) {
+pub(crate) fn date(day: i64) -> (u32, u32, u32) {
     const DAYS_TO_1970: i64 = 719_468; // from 0000-03-01
     const DAYS_A_CYCLE: i64 = 146_097;
     let day = day + DAYS_TO_1970;

@@ -11,8 +11,9 @@ use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 /// Metadata key of a field: what its values mean, one of [`Kind::as_str`].
 pub const KIND: &str = "ringmill.kind";
-/// Metadata key of a field of kind `address`: the method that anonymized it. The engine lets
-/// no `address` column without this key reach a sink.
+/// Metadata key of a field of kind `address`, `header` or `url`: the method that anonymized its
+/// addresses, of which text may hold some too. The engine lets no `address` column without
+/// this key reach a sink.
 pub const ANONYMIZED: &str = "ringmill.anonymized";
 /// Metadata key of a field of kind `header` or `url`: the method that chose what of its values
 /// comes out. The engine lets no such column without this key reach a sink.
@@ -123,12 +124,22 @@ pub fn is_identifiable(field: &Field) -> bool {
     is_kind(field, Kind::Address) && !field.metadata().contains_key(ANONYMIZED)
 }
 
+/// Whether the column holds text in which addresses may stand as they were on the wire.
+#[must_use]
+pub fn may_name_addresses(field: &Field) -> bool {
+    is_from_wire(field) && !field.metadata().contains_key(ANONYMIZED)
+}
+
 /// Whether the column holds what clients and servers wrote, and no stage has chosen what of it
 /// comes out.
 #[must_use]
 pub fn is_unredacted(field: &Field) -> bool {
-    (is_kind(field, Kind::Header) || is_kind(field, Kind::Url))
-        && !field.metadata().contains_key(REDACTED)
+    is_from_wire(field) && !field.metadata().contains_key(REDACTED)
+}
+
+/// Whether the column holds what clients and servers wrote.
+fn is_from_wire(field: &Field) -> bool {
+    is_kind(field, Kind::Header) || is_kind(field, Kind::Url)
 }
 
 /// The same field, marked as anonymized by `method`.

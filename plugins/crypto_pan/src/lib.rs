@@ -11,16 +11,17 @@
 //! behind one pseudonym knows a prefix of all its neighbours (RFC 6235, section 4.1; RFC 8932,
 //! appendix B). For data that leaves the house the stage `truncate` is stricter.
 //!
-//! We did not take `ipcrypt-pfx`, a newer map with the same property: it encrypts one bit
-//! after another, which cannot be batched, and no existing trace was made with it.
+//! Addresses with an IPv4 address inside keep that structure: two of 6to4 show how many bits
+//! their IPv4 addresses share, as those alone would, and not which.
+//!
+//! `ipcrypt` in its mode `prefix_preserving` has the same property and costs three times as much;
+//! existing traces were made with this one.
 
 use std::path::PathBuf;
 
 use ringmill_sdk::{
-    OptionValue,
-    key::{self, Key},
+    key::{Current, Ephemeral, Schedule},
     prelude::*,
-    serde,
 };
 
 mod pan;
@@ -30,45 +31,25 @@ mod tests;
 use pan::Pan;
 
 options! {
-    /// Options of `[[stage]] use = "crypto_pan"`; exactly one of them is given.
+    /// Options of `[[stage]] use = "crypto_pan"`; of the two keys exactly one is given.
     pub struct Options {
-        /// File with the key: 64 hex digits or 32 bytes, readable by its owner only.
+        /// File with the key, which `engine keygen` makes; readable by its owner only. Whoever
+        /// has it can undo the pseudonyms.
         key_file: Option<PathBuf> = None,
         /// "ephemeral": a key that dies with the process, so nobody can link two runs.
         key: Option<Ephemeral> = None,
+        /// "map": private, multicast and other special addresses are treated like any other.
+        /// "keep": they stay as they are, and nobody else becomes one of them.
+        special: Special = Special::Map,
     }
 }
 
-/// The only word that `key` may be.
-///
-/// Not `choice!`, whose error repeats what was written: that may well be somebody's key.
-#[derive(Debug, serde::Deserialize)]
-#[serde(crate = "ringmill_sdk::serde", try_from = "String")]
-pub struct Ephemeral;
-
-impl TryFrom<String> for Ephemeral {
-    type Error = &'static str;
-
-    fn try_from(word: String) -> Result<Self, &'static str> {
-        match word.as_str() {
-            "ephemeral" => Ok(Self),
-            _ => Err("may only be \"ephemeral\"; a key of your own goes into a file: \
-                      `key_file = \"...\"`"),
-        }
-    }
-}
-
-impl OptionValue for Ephemeral {
-    const KIND: &'static str = "\"ephemeral\"";
-
-    fn show(&self) -> String {
-        Self::KIND.to_owned()
-    }
-}
-
-/// Crypto-PAn with one key.
+/// Crypto-PAn with one key, or with one for each epoch.
 #[derive(Debug)]
-pub struct CryptoPan(Box<Pan>);
+pub struct CryptoPan {
+    pan: Current<Pan>,
+    special: Special,
+}
 
 impl CryptoPan {
     /// The map of this key: 16 bytes of AES-128 key, then 16 bytes from which the pad is made.
@@ -84,8 +65,7 @@ impl CryptoPan {
     /// ```
     #[must_use]
     pub fn from_key(key: &[u8; 32]) -> Self {
-        // Boxed once, so that moving the stage about does not leave round keys behind.
-        Self(Box::new(Pan::new(key)))
+        Self { pan: Current::fixed(Pan::new(key)), special: Special::Map }
     }
 }
 
@@ -93,31 +73,38 @@ impl AddressMap for CryptoPan {
     const NAME: &'static str = "crypto_pan";
     const SUMMARY: &'static str = "replaces addresses by pseudonyms that keep common prefixes";
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
+    const OPAQUE: bool = true;
     type Config = Options;
 
-    fn new(options: Options, host: &Host) -> Result<Self> {
-        let key = match (options.key_file, options.key) {
-            (Some(path), None) => key::read(&path)?,
-            (None, Some(Ephemeral)) => Key::new(host.ephemeral_key(Self::NAME)),
-            (Some(_), Some(_)) => {
-                return Err(Error::config("key", "`key_file` and `key` are both set; keep one"));
-            }
-            (None, None) => {
-                return Err(Error::config(
-                    "key_file",
-                    "say where the key comes from: `key_file = \"...\"`, or \
-                     `key = \"ephemeral\"` for one that dies with the process",
-                ));
-            }
-        };
-        Ok(Self::from_key(&key))
+    fn new(Options { key_file, key, special }: Options, host: &Host) -> Result<Self> {
+        let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        Ok(Self { pan: Current::new(keys, host, |key| Ok(Pan::new(key)))?, special })
+    }
+
+    fn special(&self) -> Special {
+        self.special
     }
 
     fn v4(&mut self, addresses: &mut [u32]) {
-        self.0.map(addresses);
+        match self.pan.get() {
+            Some(pan) => pan.map(addresses),
+            // The engine names the epoch first; should it not, nothing passes as it was.
+            None => addresses.fill(0),
+        }
     }
 
     fn v6(&mut self, addresses: &mut [u128]) {
-        self.0.map(addresses);
+        match self.pan.get() {
+            Some(pan) => pan.map(addresses),
+            None => addresses.fill(0),
+        }
+    }
+
+    fn epoch(&mut self, period: i64) -> Result {
+        self.pan.epoch(period)
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.pan.tick(now);
     }
 }

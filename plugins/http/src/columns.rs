@@ -181,9 +181,6 @@ fn find(name: &str) -> Result<Column, String> {
         Some(fields::Field::Column(Column::Host)) => {
             "`host` is always a column; leave it out".to_owned()
         }
-        Some(fields::Field::Withheld(_)) => {
-            format!("`{name}` is withheld for privacy and gets no column; leave it out")
-        }
         Some(fields::Field::Column(column)) => {
             let spec = &COLUMNS[column as usize];
             format!("no column is named `{name}`; write `{}`", spec.name)
@@ -217,17 +214,26 @@ mod tests {
         assert!(Columns::new(&[]).unwrap().0.is_empty());
         let names = all.join(", ");
         let cases: &[(&[&str], String)] = &[
-            (&["age", "etagg"], format!("`columns[1]`: no column is named `etagg`; the names are {names}")),
-            (&["If-None-Match"], "`columns[0]`: no column is named `If-None-Match`; write `if_none_match`".to_owned()),
-            (&["cf_cache_status"], "`columns[0]`: no column is named `cf_cache_status`; write `x_cache`".to_owned()),
-            (&["vary", "age", "vary"], "`columns[2]`: `vary` is in the list twice; leave one out".to_owned()),
             (
-                &["set_cookie"],
-                "`columns[0]`: `set_cookie` is withheld for privacy and gets no column; leave it out".to_owned(),
+                &["age", "etagg"],
+                format!("`columns[1]`: no column is named `etagg`; the names are {names}"),
             ),
             (
-                &["X-Forwarded-For"],
-                "`columns[0]`: `X-Forwarded-For` is withheld for privacy and gets no column; leave it out".to_owned(),
+                &["If-None-Match"],
+                "`columns[0]`: no column is named `If-None-Match`; write `if_none_match`"
+                    .to_owned(),
+            ),
+            (
+                &["cf_cache_status"],
+                "`columns[0]`: no column is named `cf_cache_status`; write `x_cache`".to_owned(),
+            ),
+            (
+                &["vary", "age", "vary"],
+                "`columns[2]`: `vary` is in the list twice; leave one out".to_owned(),
+            ),
+            (
+                &["set_cookie"],
+                format!("`columns[0]`: no column is named `set_cookie`; the names are {names}"),
             ),
             (&["host"], "`columns[0]`: `host` is always a column; leave it out".to_owned()),
             (&[""], format!("`columns[0]`: no column is named ``; the names are {names}")),

@@ -37,7 +37,6 @@ enum Show {
     Clear,
     Url { cut: bool },
     Links { cut: bool },
-    Length,
 }
 
 /// Below this many, comparing each with each is the fastest way to find a name twice.
@@ -51,9 +50,8 @@ impl<'a> Extras<'a> {
         self.names.push_str(name);
         self.names[begin..].make_ascii_lowercase();
         let show = match known {
-            Some(Field::Withheld(_)) => Show::Length,
             Some(Field::Url) => Show::Url { cut },
-            // What is withheld from the column is withheld here too.
+            // What stays out of the column stays out of here too.
             Some(Field::Column(column)) => match column.value() {
                 Value::Url | Value::Authority => Show::Url { cut },
                 Value::Links => Show::Links { cut },
@@ -165,31 +163,7 @@ fn append(text: &mut String, entry: &Entry<'_>) -> bool {
             Some(links) => append_utf8(text, &links),
             None => append_utf8(text, entry.value),
         },
-        Show::Length => {
-            text.push_str("[withheld, ");
-            append_number(text, entry.value.len());
-            text.push_str(" bytes]");
-            false
-        }
     }
-}
-
-/// `write!` costs as much as a whole column.
-fn append_number(text: &mut String, mut number: usize) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        #[allow(clippy::cast_possible_truncation, reason = "one digit")]
-        {
-            digits[at] = b'0' + (number % 10) as u8;
-        }
-        number /= 10;
-        if number == 0 || at == 0 {
-            break;
-        }
-    }
-    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 fn append_utf8(text: &mut String, bytes: &[u8]) -> bool {

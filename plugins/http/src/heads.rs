@@ -1,8 +1,9 @@
 //! Where heads become rows, and rows record batches.
 
-use ringmill_sdk::{Counter, Host, Output, Result, arrow_array::RecordBatch};
+use ringmill_sdk::{Counter, Error, Host, Output, Result, Timestamp, arrow_array::RecordBatch};
 
 use crate::{
+    flow::Epochs,
     head::{Flags, Kind},
     rows::{Rows, Seen, Taken, Told},
 };
@@ -22,6 +23,9 @@ const COUNTED: [(&str, Flags); 4] = [
 /// The rows of both record types.
 pub(crate) struct Heads {
     most_rows: usize,
+    epochs: Option<Epochs>,
+    /// The row that was added last has no key.
+    keyless: Option<Error>,
     requests: Rows,
     responses: Rows,
     /// Full record batches; they go out with the packets that filled them.
@@ -31,11 +35,13 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    pub(crate) fn new(most_rows: usize, host: &Host) -> Self {
+    pub(crate) fn new(most_rows: usize, epochs: Option<Epochs>, host: &Host) -> Self {
         let names = ["heads.request", "heads.response"].into_iter();
         let mut names = names.chain(COUNTED.map(|(name, _)| name));
         Self {
             most_rows,
+            epochs,
+            keyless: None,
             requests: Rows::new(Kind::Request),
             responses: Rows::new(Kind::Response),
             full: Vec::new(),
@@ -56,7 +62,17 @@ impl Heads {
     /// [`settle`](Self::settle) is called.
     #[inline]
     pub(crate) fn add(&mut self, kind: Kind, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
-        let taken = self.rows(kind).add(seen, bytes, told);
+        let mut seen = *seen;
+        if let Some(epochs) = &mut self.epochs {
+            match epochs.number(&seen) {
+                Ok((number, day)) => {
+                    seen.flow = number;
+                    self.rows(kind).begin_epoch(day);
+                }
+                Err(error) => self.keyless = Some(error),
+            }
+        }
+        let taken = self.rows(kind).add(&seen, bytes, told);
         self.tally[kind as usize] += 1;
         for (tally, (_, flag)) in self.tally[2..].iter_mut().zip(COUNTED) {
             *tally += u64::from(taken.flags.has(flag));
@@ -65,8 +81,17 @@ impl Heads {
     }
 
     /// Makes a record batch of the rows when there are enough.
+    ///
+    /// # Errors
+    /// When there was no key for the epoch of a row.
     #[inline]
     pub(crate) fn settle(&mut self, kind: Kind) -> Result {
+        if let Some(error) = self.keyless.take() {
+            // The rows before it are good; it is none.
+            let rows = self.rows(kind).finish()?;
+            self.full.extend(rows.map(|rows| rows.slice(0, rows.num_rows() - 1)));
+            return Err(error);
+        }
         let most = self.most_rows;
         let rows = self.rows(kind);
         if rows.len() >= most || rows.bytes() >= MOST_BYTES {
@@ -74,6 +99,18 @@ impl Heads {
             self.full.extend(full);
         }
         Ok(())
+    }
+
+    /// Whether rows have a column `epoch`.
+    pub(crate) fn has_epochs(&self) -> bool {
+        self.epochs.is_some()
+    }
+
+    /// Forgets the keys of epochs that are over.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        if let Some(epochs) = &mut self.epochs {
+            epochs.tick(now);
+        }
     }
 
     /// Emits what is full, and counts.

@@ -1,7 +1,7 @@
 //! Heads that are cut or that do not follow the standard, line by line as far as they are sure.
 //!
 //! What is not sure is left out rather than guessed, because a value under the wrong name
-//! could be a cookie in clear:
+//! could be a cookie that no policy knows for one:
 //!
 //! * a line without a colon, or whose name is not a token even without the white space around
 //!   it, is not taken;

@@ -11,6 +11,9 @@
 //! first byte), and both have `exchange`, their number in the connection, from 1, as far as it
 //! was seen. An interim response (1xx) belongs to the exchange of the final one.
 //!
+//! With `[engine] epoch` both record types have a column `epoch`, the first day of the day or week
+//! whose key the row has, and `flow` is another number in each.
+//!
 //! A head that is not whole or does not follow RFC 9112 is taken as far as it is sure, and
 //! `flags` says why:
 //!
@@ -49,9 +52,9 @@
 //! comes twice the first value is in the column and the later ones are in `extras`; in `extras`
 //! values of one name are joined by `, `.
 //!
-//! Never in clear: credentials (Cookie, Authorization and their kin), fields that carry the
-//! address of a client, fields that name a person; of these only the length comes out. User
-//! names and passwords in URLs do not come out at all.
+//! User names and passwords in URLs do not come out. All else does, cookies and credentials
+//! too: what of it may leave the engine is the policy of the stage `redact`, without which no
+//! sink gets these records.
 
 mod boundary;
 mod columns;
@@ -72,11 +75,14 @@ mod url;
 
 use std::path::PathBuf;
 
-use ringmill_sdk::{key, prelude::*};
+use ringmill_sdk::{
+    key::{Ephemeral, Schedule},
+    prelude::*,
+};
 
 use columns::Columns;
 use flags::Counters;
-use flow::Flows;
+use flow::{Epochs, Flows};
 use head::Kind;
 use heads::Heads;
 use reassembly::{Limits, Reassembly};
@@ -97,7 +103,7 @@ options! {
         columns: Vec<String> = columns::default_names(),
         /// Rows in a record batch; what is there goes out once a second.
         rows: usize = 4096,
-        /// File with the key of the flow numbers, 64 hex digits or 32 bytes; without it they differ from run to run.
+        /// File with the key of the flow numbers, which `engine keygen` makes; without it they differ from run to run.
         key_file: Option<PathBuf> = None,
         /// Puts heads together that several segments hold, and responses with their requests; `false` takes of each packet what it alone holds.
         reassemble: bool = true,
@@ -149,18 +155,25 @@ impl Stage for Http {
 
     fn new(options: Options, host: &Host) -> Result<Self> {
         let limits = options.limits()?;
-        let key = match &options.key_file {
-            Some(path) => key::read(path)?,
-            None => key::Key::new(host.ephemeral_key("http.flow")),
+        let key_file = options.key_file.as_deref();
+        let ephemeral = key_file.is_none().then_some(Ephemeral);
+        let mut keys = Schedule::new(key_file, ephemeral, host, "http.flow")?;
+        let (flows, epochs) = match host.epoch() {
+            None => (Flows::new(keys.key(0)?), None),
+            // Connections are told apart under a key that outlives every epoch, and no row
+            // ever shows.
+            Some(epoch) => {
+                (Flows::new(&host.ephemeral_key("http.table")), Some(Epochs::new(epoch, keys)))
+            }
         };
         let columns = Columns::new(&options.columns)?;
-        let mut heads = Heads::new(options.rows, host);
+        let mut heads = Heads::new(options.rows, epochs, host);
         for kind in [Kind::Request, Kind::Response] {
-            heads.rows(kind).choose(&columns);
+            heads.rows(kind).choose(&columns, host.epoch().is_some());
         }
         Ok(Self {
             columns,
-            flows: Flows::new(&key),
+            flows,
             heads,
             flagged: Counters::new(host),
             reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
@@ -168,7 +181,8 @@ impl Stage for Http {
     }
 
     fn schemas(&self) -> Vec<SchemaRef> {
-        [Kind::Request, Kind::Response].map(|kind| schema(kind, &self.columns)).into()
+        let epochs = self.heads.has_epochs();
+        [Kind::Request, Kind::Response].map(|kind| schema(kind, &self.columns, epochs)).into()
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
@@ -188,6 +202,7 @@ impl Stage for Http {
             reassembly.tick(now, &mut self.heads)?;
             reassembly.publish();
         }
+        self.heads.tick(now);
         self.count();
         self.heads.emit(out)
     }

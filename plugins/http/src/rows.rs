@@ -9,7 +9,7 @@ use ringmill_sdk::{
     Encapsulation, Result, Timestamp,
     arrow_array::{
         ArrayRef, RecordBatch,
-        types::{Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
+        types::{Date32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
     },
     arrow_schema::{DataType, Schema, SchemaRef},
     columns::{Addresses, Number, Text, TextMap, Times},
@@ -78,6 +78,10 @@ pub(crate) struct Rows {
     rows: usize,
     bytes: usize,
     time: Times,
+    /// None without epochs.
+    epoch: Option<Number<Date32Type>>,
+    /// The first day of the epoch of the rows to come, counted from 1970-01-01.
+    day: i32,
     ip_version: Number<UInt8Type>,
     src_ip: Addresses,
     dst_ip: Addresses,
@@ -134,11 +138,14 @@ impl Cell {
 }
 
 /// The record type that heads of this kind become.
-pub(crate) fn schema(kind: Kind, columns: &Columns) -> SchemaRef {
+pub(crate) fn schema(kind: Kind, columns: &Columns, epochs: bool) -> SchemaRef {
     let number =
         |name, data_type, meaning| schema::field(name, data_type, meaning).with_nullable(false);
-    let mut fields = vec![
-        schema::time("time"),
+    let mut fields = vec![schema::time("time")];
+    if epochs {
+        fields.push(number("epoch", DataType::Date32, Meaning::Time));
+    }
+    fields.extend([
         number("ip_version", DataType::UInt8, Meaning::Number),
         schema::address("src_ip"),
         schema::address("dst_ip"),
@@ -147,10 +154,10 @@ pub(crate) fn schema(kind: Kind, columns: &Columns) -> SchemaRef {
         number("flow", DataType::UInt64, Meaning::Flow),
         number("interface", DataType::UInt16, Meaning::Number),
         schema::text("encapsulation", Meaning::Text),
-    ];
+    ]);
     let name = match kind {
         Kind::Request => {
-            fields.push(schema::text("method", Meaning::Text));
+            fields.push(schema::text("method", Meaning::Header));
             fields.push(COLUMNS[Column::Host as usize].field());
             fields.push(schema::text("uri", Meaning::Url));
             "http_request"
@@ -161,11 +168,11 @@ pub(crate) fn schema(kind: Kind, columns: &Columns) -> SchemaRef {
             "http_response"
         }
     };
-    fields.push(schema::text("version", Meaning::Text));
+    fields.push(schema::text("version", Meaning::Header));
     fields.extend(columns.of(kind).map(Spec::field));
     fields.push(schema::field("exchange", DataType::UInt32, Meaning::Number));
     if kind == Kind::Response {
-        fields.push(schema::text("request_method", Meaning::Text));
+        fields.push(schema::text("request_method", Meaning::Header));
         fields.push(schema::text("request_host", Meaning::Header));
         fields.push(schema::text("request_uri", Meaning::Url));
         // Nanoseconds. Not `Duration`: DuckDB and Spark read that as a bare number too, and the
@@ -185,6 +192,8 @@ impl Rows {
             rows: 0,
             bytes: 0,
             time: Times::default(),
+            epoch: None,
+            day: 0,
             ip_version: Number::default(),
             src_ip: Addresses::default(),
             dst_ip: Addresses::default(),
@@ -209,13 +218,15 @@ impl Rows {
             scratch: String::new(),
             tally: Tally::default(),
         };
-        rows.choose(&Columns::default());
+        rows.choose(&Columns::default(), false);
         rows
     }
 
-    /// Says which header fields get a column; only before the first row.
-    pub(crate) fn choose(&mut self, columns: &Columns) {
-        self.schema = schema(self.kind, columns);
+    /// Says which header fields get a column, and whether `epoch` is one; only before the first
+    /// row.
+    pub(crate) fn choose(&mut self, columns: &Columns, epochs: bool) {
+        self.schema = schema(self.kind, columns, epochs);
+        self.epoch = epochs.then(Number::default);
         self.cells.clear();
         self.places = [NOWHERE; Column::COUNT];
         let host = COLUMNS.iter().filter(|spec| spec.column == Column::Host);
@@ -224,6 +235,11 @@ impl Rows {
             self.places[spec.column as usize] = u8::try_from(self.cells.len()).unwrap_or(NOWHERE);
             self.cells.push(Cell::new(spec.value));
         }
+    }
+
+    /// Says of which epoch the rows are that come now, by its first day.
+    pub(crate) fn begin_epoch(&mut self, day: i32) {
+        self.day = day;
     }
 
     fn cell(&mut self, column: Column) -> Option<&mut Cell> {
@@ -250,6 +266,9 @@ impl Rows {
     pub(crate) fn add(&mut self, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
         let row = self.rows;
         self.time.push(seen.time);
+        if let Some(epoch) = &mut self.epoch {
+            epoch.put(row, self.day);
+        }
         self.ip_version.put(row, seen.ip_version);
         self.src_ip.push(&seen.src);
         self.dst_ip.push(&seen.dst);
@@ -328,6 +347,7 @@ impl Rows {
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         columns.push(self.time.finish());
+        columns.extend(self.epoch.as_mut().map(|epoch| epoch.finish(rows)));
         columns.push(self.ip_version.finish(rows));
         columns.push(self.src_ip.finish()?);
         columns.push(self.dst_ip.finish()?);
@@ -483,9 +503,8 @@ fn put(column: &mut Text, row: usize, head: Checked<'_>, value: &[u8]) -> bool {
     }
 }
 
-/// How long `bytes` may become: a byte that is not UTF-8 takes three, and what stands for a
-/// withheld value is short.
+/// How long `bytes` may become: a byte that is not UTF-8 takes three, and `, ` may follow.
 #[inline]
 fn longest(bytes: usize) -> usize {
-    bytes.saturating_mul(3).saturating_add(40)
+    bytes.saturating_mul(3).saturating_add(2)
 }

@@ -15,6 +15,12 @@
 //!   on real clients, nothing shows that a /48 protects anybody (Plonka and Berger, "kIP: a
 //!   Measured Approach to IPv6 Address Anonymization", arXiv:1707.03900). 32 bits are about
 //!   what a registry gives one provider.
+//!
+//! Of an IPv4 address inside an IPv6 one (6to4, Teredo, NAT64, ISATAP) no more stays than
+//! `v4_prefix` bits, and nothing behind it, however long `v6_prefix` is; the SDK sees to it
+//! before this map gets the address (`OPAQUE` of [`AddressMap`]). A provider's own prefixes with
+//! IPv4 addresses inside (6rd, network-specific NAT64) nobody can tell from others; they begin
+//! at bit 32 or later, so the default shows nothing of them.
 
 use ringmill_sdk::prelude::*;
 
@@ -26,8 +32,12 @@ options! {
     pub struct Options {
         /// Bits of an IPv4 address that stay, 0 to 31.
         v4_prefix: u64 = 16,
-        /// Bits of an IPv6 address that stay, 0 to 127.
+        /// Bits of an IPv6 address that stay, 0 to 127. Of an IPv4 address inside, only
+        /// `v4_prefix` bits stay.
         v6_prefix: u64 = 32,
+        /// "map": private, multicast and other special addresses are treated like any other.
+        /// "keep": they stay whole.
+        special: Special = Special::Map,
     }
 }
 
@@ -36,6 +46,7 @@ options! {
 pub struct Truncate {
     v4: u32,
     v6: u128,
+    special: Special,
 }
 
 impl AddressMap for Truncate {
@@ -51,7 +62,12 @@ impl AddressMap for Truncate {
             // A shift by the whole width is none: nothing stays.
             v4: u32::MAX.checked_shl(cleared_v4).unwrap_or(0),
             v6: u128::MAX.checked_shl(cleared_v6).unwrap_or(0),
+            special: options.special,
         })
+    }
+
+    fn special(&self) -> Special {
+        self.special
     }
 
     fn v4(&mut self, addresses: &mut [u32]) {

@@ -114,7 +114,8 @@ fn options_are_described() {
         shown,
         [
             ("v4_prefix", "whole number", default("16")),
-            ("v6_prefix", "whole number", default("32"))
+            ("v6_prefix", "whole number", default("32")),
+            ("special", "\"map\" or \"keep\"", default("\"map\""))
         ]
     );
 }
@@ -130,7 +131,7 @@ fn addresses(rows: &[Option<&str>]) -> ArrayRef {
 }
 
 /// As the stage that the engine runs: through the adapter, on a record batch.
-fn run(source: &[Option<&str>], target: &[Option<&str>]) -> RecordBatch {
+fn run(options: &str, source: &[Option<&str>], target: &[Option<&str>]) -> RecordBatch {
     let schema = schema::record(
         "http",
         vec![
@@ -143,7 +144,7 @@ fn run(source: &[Option<&str>], target: &[Option<&str>]) -> RecordBatch {
     let batch =
         RecordBatch::try_new(schema, vec![addresses(source), hosts, addresses(target)]).unwrap();
     let (host, _) = TestHost::new(Some(0));
-    let mut stage = Anonymizer::<Truncate>::new(parse_config("").unwrap(), &host).unwrap();
+    let mut stage = Anonymizer::<Truncate>::new(parse_config(options).unwrap(), &host).unwrap();
     let mut batches = Vec::new();
     stage.records(batch, &mut Output::new(&mut batches)).unwrap();
     batches.pop().unwrap()
@@ -157,6 +158,7 @@ fn methods(batch: &RecordBatch) -> Vec<Option<String>> {
 #[test]
 fn address_columns_are_mapped_and_marked_and_nothing_else() {
     let after = run(
+        "",
         &[Some("192.0.2.129"), Some("2001:db8:1::1"), None, Some("10.1.2.3")],
         &[None, Some("198.51.100.7"), Some("2001:db8:2::2"), Some("::1")],
     );
@@ -173,8 +175,42 @@ fn address_columns_are_mapped_and_marked_and_nothing_else() {
 
 #[test]
 fn an_empty_batch_has_its_columns_marked_too() {
-    let after = run(&[], &[]);
+    let after = run("", &[], &[]);
     assert_eq!(after.num_rows(), 0);
     let marked = Some("truncate".to_owned());
     assert_eq!(methods(&after), [marked.clone(), None, marked]);
+}
+
+#[test]
+fn an_address_inside_an_address_says_no_more_than_by_itself() {
+    // v4_prefix, v6_prefix, address, what is left
+    let cases = [
+        (16, 32, "2002:c000:2ff::1", "2002:c000::"),
+        (16, 127, "2002:c000:2ff:5::c000:2ff", "2002:c000::"),
+        (24, 127, "2002:c000:2ff:5::c000:2ff", "2002:c000:200::"),
+        (0, 127, "2002:c000:2ff::1", "2002::"),
+        (24, 24, "2002:c000:2ff::1", "2002:c000::"),
+        (16, 127, "2001:0:c000:2ff:8000:ffff:3fff:fd00", "2001:0:c000::"),
+        (16, 127, "64:ff9b::192.0.2.255", "64:ff9b::c000:0"),
+        (8, 127, "64:ff9b:1:c000:2:ff00::", "64:ff9b:1:c000::"),
+        (8, 127, "64:ff9b:1:c0ff:2:ff00::", "64:ff9b:1:c000::"),
+        (16, 127, "::192.0.2.255", "::c000:0"),
+        (16, 127, "2a00:1:2:3:0:5efe:192.0.2.255", "2a00:1:2:3:0:5efe:c000:0"),
+        (16, 64, "2a00:1:2:3:0:5efe:192.0.2.255", "2a00:1:2:3::"),
+        (16, 127, "2a00:1:2:3:4:5:6:7", "2a00:1:2:3:4:5:6:6"),
+    ];
+    for (v4, v6, address, expected) in cases {
+        let options = format!("v4_prefix = {v4}\nv6_prefix = {v6}");
+        let after = run(&options, &[Some(address)], &[None]);
+        let expected: ArrayRef = addresses(&[Some(expected)]);
+        assert_eq!(after.column(0), &expected, "{address} with {options:?}");
+    }
+}
+
+#[test]
+fn special_addresses_stay_whole_where_they_are_kept() {
+    let before = [Some("10.1.2.3"), Some("8.8.8.8"), Some("fd00::7"), Some("2a00:1::7")];
+    let after = run("special = \"keep\"", &before, &[None; 4]);
+    let expected = [Some("10.1.2.3"), Some("8.8.0.0"), Some("fd00::7"), Some("2a00:1::")];
+    assert_eq!(after.column(0), &addresses(&expected));
 }

@@ -77,7 +77,9 @@ fn five_columns_right_behind_theirs() {
     let expected = [["host", "user_agent"].as_slice(), &COLUMNS, &["referer"]].concat();
     assert_eq!(names, expected);
     assert_eq!(schema::record_name(&out), "http_request");
-    assert_eq!(out.field(2).metadata()[schema::KIND], "text");
+    let kinds: Vec<_> =
+        out.fields()[2..7].iter().map(|field| field.metadata()[schema::KIND].as_str()).collect();
+    assert_eq!(kinds, ["text", "header", "text", "text", "header"]);
 
     let got: Vec<_> = rows(&ran.records)
         .iter()

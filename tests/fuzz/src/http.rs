@@ -6,13 +6,16 @@
 //! * a payload gives one row of its kind, whatever is in it, and valid Arrow;
 //! * each word in `flags` is one by which heads are counted, and as many heads are;
 //! * the same payload gives the same row again, whatever lay between;
-//! * the value of a field that is withheld is in no column.
+//! * the value of a credential, of a client's address that is none, or of a field that names a
+//!   person is in no column behind the stage `redact`, whose records are as valid and as many.
 
 use std::collections::BTreeMap;
 
 use ringmill_http::Http;
+use ringmill_redact::Redact;
 use ringmill_sdk::{
     Arena, Batch, Class, Layers, Output, Packet, Stage as _, Timestamp,
+    arrow_array::RecordBatch,
     testing::{Row, START, rows},
 };
 
@@ -31,8 +34,8 @@ const HEADERS: [u8; 54] = {
     bytes
 };
 
-/// Fields of which only the length may come out.
-const WITHHELD: [&str; 8] = [
+/// Fields whose values must not come out of `redact`.
+const GOVERNED: [&str; 8] = [
     "Cookie",
     "Authorization",
     "Set-Cookie",
@@ -52,21 +55,37 @@ pub fn run(data: &[u8]) {
     let class = if how & 1 == 0 { Class::HTTP_REQUEST } else { Class::HTTP_RESPONSE };
     let cut = how & 2 != 0;
     let payload = input.0;
-    let (hidden, name) = with_secret(payload, WITHHELD[usize::from(how >> 5)]);
+    let (hidden, name) = with_secret(payload, GOVERNED[usize::from(how >> 5)]);
 
     let other = b"GET /x HTTP/1.1\r\nA: b\r\nHost: h\r\n\r\n";
     let all = [payload, other, payload, hidden.as_deref().unwrap_or(other)];
-    let rows = rows_of(&all, class, cut);
+    let records = records_of(&all, class, cut);
+    let rows = rows(&records);
     check(&rows[0], class);
     assert_eq!(rows[0], rows[2], "the same payload again");
+    let redacted = redacted(records);
+    assert_eq!(redacted.len(), rows.len(), "one row for each head");
+    assert_eq!(redacted[0], redacted[2], "the same payload again, redacted");
     if hidden.is_some() {
-        let told = rows[3].iter().find(|(_, value)| value.contains(SECRET));
+        let told = redacted[3].iter().find(|(_, value)| value.contains(SECRET));
         assert_eq!(told, None, "`{name}` in clear");
     }
 }
 
+/// What is left of the records behind `redact`, as rows.
+fn redacted(records: Vec<RecordBatch>) -> Vec<Row> {
+    let (mut redact, _told) = stage::<Redact>("names = true");
+    let mut redacted = Vec::new();
+    let mut out = Output::new(&mut redacted);
+    for batch in records {
+        redact.records(batch, &mut out).expect("redact goes on");
+    }
+    check_records(&redacted);
+    rows(&redacted)
+}
+
 /// One row for each payload.
-fn rows_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<Row> {
+fn records_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<RecordBatch> {
     let frames: Vec<_> = payloads.iter().map(|payload| [&HEADERS, *payload].concat()).collect();
     let (mut http, told) = stage::<Http>("reassemble = false");
     let mut records = Vec::new();
@@ -94,10 +113,10 @@ fn rows_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<Row> {
     http.tick(Timestamp(START.0 + 1), &mut out).expect("http goes on");
     http.finish(&mut out).expect("http goes on");
     check_records(&records);
-    let rows = rows(&records);
-    assert_eq!(rows.len(), payloads.len(), "one row for each payload");
-    check_flags(&rows, told.counters());
-    rows
+    let count: usize = records.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(count, payloads.len(), "one row for each payload");
+    check_flags(&rows(&records), told.counters());
+    records
 }
 
 /// Heads are counted by their flags.

@@ -191,8 +191,25 @@ unsafe extern "C" fn map<A: AddressMap>(
     }
 }
 
+/// False too for a strategy that panicked: it is not asked for addresses any more.
+unsafe extern "C" fn widens<A: AddressMap>(instance: *mut Instance) -> bool {
+    // SAFETY: as in `map`.
+    let own = unsafe { own::<Anonymizer<A>>(instance) };
+    own.stage.call("widens()", |stage| Ok(stage.widens())).unwrap_or(false)
+}
+
+unsafe extern "C" fn epoch<A: AddressMap>(instance: *mut Instance, period: i64) -> Status {
+    // SAFETY: as in `map`.
+    let own = unsafe { own::<Anonymizer<A>>(instance) };
+    match own.stage.call("epoch()", |stage| stage.epoch(period)) {
+        Ok(()) => OK,
+        Err(error) => own.fail(error),
+    }
+}
+
 extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void {
-    let table: &'static AddressMapVt = &const { AddressMapVt { map: map::<A> } };
+    let table: &'static AddressMapVt =
+        &const { AddressMapVt { map: map::<A>, widens: widens::<A>, epoch: epoch::<A> } };
     if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
 }
 

@@ -4,10 +4,11 @@ use std::{ffi::c_void, ptr, sync::Arc};
 
 use abi_stable::{prefix_type::WithMetadata, std_types::RStr};
 
-use super::{HostVt, HostVt_Ref, RHost, RKey};
+use super::{HostVt, HostVt_Ref, RHost};
 use crate::{
     Host, Reason,
     host::{Counter, HostApi, Level},
+    key::{Epoch, Key},
 };
 
 /// What the engine's context pointer points at. An `Arc<dyn _>` is two words, so it is boxed
@@ -61,9 +62,24 @@ impl HostApi for RHost {
         unsafe { self.vt.reason()(self.context, name.into()) }
     }
 
-    fn ephemeral_key(&self, label: &str) -> [u8; 32] {
+    fn ephemeral_key(&self, label: &str, key: &mut Key) -> bool {
         // SAFETY: as in `log`.
-        unsafe { self.vt.ephemeral_key()(self.context, label.into()).bytes }
+        unsafe { self.vt.ephemeral_key()(self.context, label.into(), key) }
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        // SAFETY: as in `log`.
+        epoch_of(unsafe { self.vt.epoch()(self.context) })
+    }
+
+    fn is_replay(&self) -> bool {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.is_replay()(self.context) }
+    }
+
+    fn declare(&self, name: &str, value: &str) {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.declare()(self.context, name.into(), value.into()) }
     }
 
     fn suggest(&self, text: &str) {
@@ -79,6 +95,9 @@ const VT: HostVt_Ref = {
         counter,
         reason,
         ephemeral_key,
+        epoch,
+        is_replay,
+        declare,
         suggest,
         release,
         query,
@@ -118,9 +137,40 @@ unsafe extern "C" fn reason(context: *const c_void, name: RStr<'_>) -> Reason {
     unsafe { api(context) }.reason(name.as_str())
 }
 
-unsafe extern "C" fn ephemeral_key(context: *const c_void, label: RStr<'_>) -> RKey {
+unsafe extern "C" fn ephemeral_key(
+    context: *const c_void,
+    label: RStr<'_>,
+    key: &mut [u8; 32],
+) -> bool {
+    let mut made = Key::new([0; 32]);
     // SAFETY: see above.
-    RKey { bytes: unsafe { api(context) }.ephemeral_key(label.as_str()) }
+    let given = unsafe { api(context) }.ephemeral_key(label.as_str(), &mut made);
+    key.copy_from_slice(&*made);
+    given
+}
+
+/// 0 for none.
+fn epoch_of(number: u8) -> Option<Epoch> {
+    Some(Epoch::ALL.get(usize::from(number.checked_sub(1)?))?.1)
+}
+
+unsafe extern "C" fn epoch(context: *const c_void) -> u8 {
+    // SAFETY: see above.
+    match unsafe { api(context) }.epoch() {
+        None => 0,
+        Some(Epoch::Day) => 1,
+        Some(Epoch::Week) => 2,
+    }
+}
+
+unsafe extern "C" fn is_replay(context: *const c_void) -> bool {
+    // SAFETY: see above.
+    unsafe { api(context) }.is_replay()
+}
+
+unsafe extern "C" fn declare(context: *const c_void, name: RStr<'_>, value: RStr<'_>) {
+    // SAFETY: see above.
+    unsafe { api(context) }.declare(name.as_str(), value.as_str());
 }
 
 unsafe extern "C" fn suggest(context: *const c_void, text: RStr<'_>) {

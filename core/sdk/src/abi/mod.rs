@@ -184,19 +184,17 @@ pub struct HostVt {
     pub worker: unsafe extern "C" fn(*const c_void) -> i64,
     pub counter: unsafe extern "C" fn(*const c_void, RStr<'_>) -> Counter,
     pub reason: unsafe extern "C" fn(*const c_void, RStr<'_>) -> Reason,
-    pub ephemeral_key: unsafe extern "C" fn(*const c_void, RStr<'_>) -> RKey,
+    /// Fills in the key; false where there is none any more.
+    pub ephemeral_key: unsafe extern "C" fn(*const c_void, RStr<'_>, &mut [u8; 32]) -> bool,
+    /// How often keys change: 0 for never, 1 for each day, 2 for each week.
+    pub epoch: unsafe extern "C" fn(*const c_void) -> u8,
+    pub is_replay: unsafe extern "C" fn(*const c_void) -> bool,
+    pub declare: unsafe extern "C" fn(*const c_void, RStr<'_>, RStr<'_>),
     pub suggest: unsafe extern "C" fn(*const c_void, RStr<'_>),
     /// Gives the context back.
     pub release: unsafe extern "C" fn(*const c_void),
     #[sabi(last_prefix_field)]
     pub query: unsafe extern "C" fn(*const c_void, RStr<'_>) -> *const c_void,
-}
-
-/// 32 bytes of key.
-#[repr(C)]
-#[derive(StableAbi)]
-pub struct RKey {
-    pub bytes: [u8; 32],
 }
 
 /// A [`Host`](crate::Host) on its way into a plugin; owns one share of the context.
@@ -251,7 +249,7 @@ pub struct StageVt {
 
 /// What [`StageVt::query`] is asked for the [`AddressMapVt`] of an anonymization strategy. Another
 /// layout of it has another name.
-pub const ADDRESS_MAP: &str = "address_map.1";
+pub const ADDRESS_MAP: &str = "address_map.2";
 
 /// An anonymization strategy to which the engine hands addresses instead of record batches: a
 /// batch costs 49 us there and back, whatever its rows.
@@ -261,6 +259,10 @@ pub struct AddressMapVt {
     /// Replaces IPv4 and IPv6 addresses by their pseudonyms, in place: two slices as pointer and
     /// length.
     pub map: unsafe extern "C" fn(*mut Instance, *mut u32, usize, *mut u128, usize) -> Status,
+    /// See [`AddressMap::widens`](crate::AddressMap::widens).
+    pub widens: unsafe extern "C" fn(*mut Instance) -> bool,
+    /// The addresses from here on are of this period.
+    pub epoch: unsafe extern "C" fn(*mut Instance, i64) -> Status,
 }
 
 /// What a plugin exports.

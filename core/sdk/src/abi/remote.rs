@@ -11,7 +11,12 @@ use super::{
     ROption, StageVt_Ref, Status,
     arrow::{Exports, Imports},
 };
-use crate::{Batch, Error, Host, Output, Result, Timestamp, anonymize::Columns, factory::DynStage};
+use crate::{
+    Batch, Error, Host, Output, Result, Timestamp,
+    anonymize::{Columns, by_epoch},
+    factory::DynStage,
+    key::Epoch,
+};
 use std::sync::Arc;
 
 /// One stage that a plugin offers.
@@ -60,8 +65,13 @@ impl Loaded {
         let made = unsafe { self.0.create()(options.into(), RHost::export(host), &mut error) };
         let instance = NonNull::new(made).ok_or_else(|| Error::from(error))?;
         let (exports, imports) = (Exports::default(), Imports::default());
-        let addresses = self.address_map().map(|map| (map, Columns::new(self.name())));
-        Ok(Remote { table: self.0, instance, addresses, exports, imports })
+        let addresses = self.address_map().map(|map| {
+            // SAFETY: the instance was made by the same table, and is not in a call.
+            let widens = unsafe { (map.widens)(instance.as_ptr()) };
+            (map, Columns::new(self.name(), widens))
+        });
+        let epoch = host.epoch();
+        Ok(Remote { table: self.0, instance, addresses, epoch, exports, imports })
     }
 }
 
@@ -81,6 +91,7 @@ pub struct Remote {
     instance: NonNull<Instance>,
     /// For an anonymization strategy: it gets the addresses, the records stay here.
     addresses: Option<(&'static AddressMapVt, Columns)>,
+    epoch: Option<Epoch>,
     exports: Exports,
     imports: Imports,
 }
@@ -179,19 +190,23 @@ impl DynStage for Remote {
         if let Some((table, columns)) = &mut self.addresses {
             let this = self.instance.as_ptr();
             let mut failed = false;
-            let mapped = columns.map(&records, |v4, v6| {
-                // SAFETY: see above; the slices are borrowed for the call.
-                let status = unsafe {
-                    (table.map)(this, v4.as_mut_ptr(), v4.len(), v6.as_mut_ptr(), v6.len())
-                };
+            let mut done = |status| {
                 failed = status != OK;
                 if failed { Err(Error::new("")) } else { Ok(()) }
-            });
-            return match mapped {
-                Ok(records) => out.emit(records),
-                Err(_) if failed => Err(self.error()),
-                Err(error) => Err(error),
             };
+            let mapped = by_epoch(self.epoch, records, |period, records| {
+                if let Some(period) = period {
+                    // SAFETY: see above.
+                    done(unsafe { (table.epoch)(this, period) })?;
+                }
+                out.emit(columns.map(&records, |v4, v6| {
+                    // SAFETY: see above; the slices are borrowed for the call.
+                    done(unsafe {
+                        (table.map)(this, v4.as_mut_ptr(), v4.len(), v6.as_mut_ptr(), v6.len())
+                    })
+                })?)
+            });
+            return if failed { Err(self.error()) } else { mapped };
         }
         self.call(out, |table, this, exports, back| {
             let (mut array, schema, id) = exports.export(records)?;

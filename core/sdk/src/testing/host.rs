@@ -6,13 +6,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Counter, Host, HostApi, Level, Reason};
+use crate::{
+    Counter, Host, HostApi, Level, Reason,
+    key::{Epoch, Key},
+};
 
-/// What stands behind a [`Host`] in tests: keeps counters, reasons, log lines and suggestions
-/// so that they can be read afterwards.
+/// What stands behind a [`Host`] in tests: keeps counters, reasons, log lines, suggestions and
+/// what was declared, so that they can be read afterwards.
 #[derive(Default)]
 pub struct TestHost {
     worker: Option<usize>,
+    epoch: Option<Epoch>,
+    live: bool,
     told: Mutex<Told>,
 }
 
@@ -22,14 +27,31 @@ struct Told {
     reasons: Vec<String>,
     logs: Vec<(Level, String)>,
     suggestions: Vec<String>,
+    facts: BTreeMap<String, String>,
 }
 
 impl TestHost {
     /// A host for the stage and a handle to read it by. `worker` is `None` for a sink.
     #[must_use]
     pub fn new(worker: Option<usize>) -> (Host, Arc<Self>) {
-        let test = Arc::new(Self { worker, ..Self::default() });
+        Self { worker, ..Self::default() }.share()
+    }
+
+    /// The same for worker 0 of a run with epochs, which captures live or reads files.
+    #[must_use]
+    pub fn in_epochs(epoch: Epoch, live: bool) -> (Host, Arc<Self>) {
+        Self { worker: Some(0), epoch: Some(epoch), live, ..Self::default() }.share()
+    }
+
+    fn share(self) -> (Host, Arc<Self>) {
+        let test = Arc::new(self);
         (Host::from_api(Arc::clone(&test) as Arc<dyn HostApi>), test)
+    }
+
+    /// What the stage declared so far.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        self.told().facts.clone()
     }
 
     /// Every counter that was asked for, zeros too.
@@ -87,17 +109,28 @@ impl HostApi for TestHost {
 
     /// The same for a label in every run, and different for every label: `SplitMix64` over an
     /// FNV-1a hash of it.
-    fn ephemeral_key(&self, label: &str) -> [u8; 32] {
+    fn ephemeral_key(&self, label: &str, key: &mut Key) -> bool {
         let mut state = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let mut key = [0; 32];
         for eight in key.as_chunks_mut::<8>().0 {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             *eight = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_le_bytes();
         }
-        key
+        true
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    fn is_replay(&self) -> bool {
+        !self.live
+    }
+
+    fn declare(&self, name: &str, value: &str) {
+        self.told().facts.insert(name.to_owned(), value.to_owned());
     }
 
     fn suggest(&self, text: &str) {

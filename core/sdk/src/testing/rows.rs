@@ -7,17 +7,21 @@ use std::{
 };
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, StringArray,
+    Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, StringArray,
     builder::FixedSizeBinaryBuilder,
     cast::AsArray,
     types::{
-        ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+        Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
 
-use crate::{columns::TextMap, map_v4, unmap_v4};
+use crate::{
+    columns::TextMap,
+    key::{date, day},
+    map_v4, unmap_v4,
+};
 
 /// Column name and value as text; columns that are null are not in it.
 pub type Row = BTreeMap<String, String>;
@@ -70,6 +74,7 @@ fn show(column: &ArrayRef, row: usize) -> String {
     match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
         DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Date32 => date(column.as_primitive::<Date32Type>().value(row).into()),
         DataType::FixedSizeBinary(16) => {
             let bytes = column.as_fixed_size_binary().value(row);
             address(bytes.try_into().expect("16 bytes by type")).to_string()
@@ -134,6 +139,12 @@ fn parse(name: &str, data_type: &DataType, cells: &[Option<&str>]) -> ArrayRef {
     }
     match data_type {
         DataType::Utf8 => Arc::new(cells.iter().copied().collect::<StringArray>()),
+        DataType::Date32 => {
+            let number = |text: &str| day(text).and_then(|day| i32::try_from(day).ok());
+            let value = |text| number(text).unwrap_or_else(|| panic!("`{text}` is no date"));
+            let values = cells.iter().map(|cell| cell.map(value));
+            Arc::new(values.collect::<Date32Array>())
+        }
         DataType::Boolean => {
             let values = cells.iter().map(|cell| cell.map(|text| value::<bool>(name, text)));
             Arc::new(values.collect::<BooleanArray>())

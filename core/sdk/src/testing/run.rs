@@ -10,8 +10,8 @@ use arrow_array::RecordBatch;
 
 use super::{TestHost, decoded};
 use crate::{
-    Arena, BATCH, Batch, Class, DynStage, Layers, Level, Output, Packet, Result, Sink, SinkStage,
-    Stage, Timestamp, factory::Guard,
+    Arena, BATCH, Batch, Class, DynStage, Host, Layers, Level, Output, Packet, Result, Sink,
+    SinkStage, Stage, Timestamp, factory::Guard, key::Epoch,
 };
 
 /// The time of the first frame: 2026-01-01 00:00:00 UTC.
@@ -75,7 +75,18 @@ impl<S: Stage> Trial<S> {
     }
 
     fn on(worker: Option<usize>, options: &str) -> Result<Self> {
-        let (host, test) = TestHost::new(worker);
+        Self::of(TestHost::new(worker), options)
+    }
+
+    /// The same in a run with epochs, which captures live or reads files.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_epochs(epoch: Epoch, live: bool, options: &str) -> Result<Self> {
+        Self::of(TestHost::in_epochs(epoch, live), options)
+    }
+
+    fn of((host, test): (Host, Arc<TestHost>), options: &str) -> Result<Self> {
         Ok(Self { stage: Guard::new(options, &host)?, host: test, ran: Ran::default() })
     }
 

@@ -66,7 +66,7 @@ type Case = (&'static str, u32, Vec<u8>, Result<u32, String>);
 #[test]
 fn key_files() {
     const PSEUDONYM: u32 = 0x025a_5d11;
-    const MAKE: &str = "`openssl rand -hex 32 > FILE` makes a key";
+    const MAKE: &str = "`engine keygen NEW` makes a file with one";
     let length = |n: &str| {
         Err(format!("FILE holds {n} bytes; a key is 64 hex digits or exactly 32 bytes; {MAKE}"))
     };
@@ -107,7 +107,9 @@ fn key_files() {
         let path = write(directory.path(), name, mode, &content);
         let file = path.display().to_string();
         let got = outcome(&format!("key_file = {file:?}"));
-        let expected = expected.map_err(|e| format!("`key_file`: {}", e.replace("FILE", &file)));
+        let expected = expected.map_err(|e| {
+            format!("`key_file`: {}", e.replace("FILE", &file).replace("NEW", "FILE"))
+        });
         assert_eq!(got, expected, "{name}");
     }
 }
@@ -151,7 +153,14 @@ fn options_are_described() {
         .iter()
         .map(|option| (option.name, option.kind, option.default.map(|default| default())))
         .collect();
-    let unset = Some(String::new());
-    assert_eq!(shown, [("key_file", "path", unset.clone()), ("key", "\"ephemeral\"", unset)]);
-    assert_eq!(super::super::Ephemeral.show(), "\"ephemeral\"");
+    let (unset, map) = (Some(String::new()), Some("\"map\"".to_owned()));
+    assert_eq!(
+        shown,
+        [
+            ("key_file", "path", unset.clone()),
+            ("key", "\"ephemeral\"", unset),
+            ("special", "\"map\" or \"keep\"", map)
+        ]
+    );
+    assert_eq!(ringmill_sdk::key::Ephemeral.show(), "\"ephemeral\"");
 }

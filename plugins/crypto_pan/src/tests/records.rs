@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ringmill_sdk::{
     AddressMap, Anonymizer, Counter, Host, HostApi, Level, Output, Reason, Stage,
     arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray},
+    key::{Epoch, Key},
     map_v4, parse_config, schema,
 };
 
@@ -24,10 +25,18 @@ impl HostApi for Run {
     fn reason(&self, _: &str) -> Reason {
         Reason::from_number(1)
     }
-    fn ephemeral_key(&self, label: &str) -> [u8; 32] {
+    fn ephemeral_key(&self, label: &str, key: &mut Key) -> bool {
         assert_eq!(label, "crypto_pan");
-        std::array::from_fn(|i| self.0 ^ u8::try_from(i).unwrap())
+        *key = Key::new(std::array::from_fn(|i| self.0 ^ u8::try_from(i).unwrap()));
+        true
     }
+    fn epoch(&self) -> Option<Epoch> {
+        None
+    }
+    fn is_replay(&self) -> bool {
+        true
+    }
+    fn declare(&self, _: &str, _: &str) {}
     fn suggest(&self, _: &str) {}
 }
 

@@ -564,10 +564,10 @@ fn one_direction_is_enough() {
 }
 
 #[test]
-fn secrets_do_not_come_out_of_heads_in_pieces() {
+fn user_information_does_not_come_out_of_heads_in_pieces() {
     let request = b"GET http://me:hunter2@h/x HTTP/1.1\r\nHost: me:hunter2@h\r\n\
-        Cookie: hunter2\r\nReferer: http://me:hunter2@r/\r\n\r\n";
-    let response = b"HTTP/1.1 200 OK\r\nSet-Cookie: hunter2\r\nContent-Length: 0\r\n\r\n";
+        Referer: http://me:hunter2@r/\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nLocation: //me:hunter2@h/\r\nContent-Length: 0\r\n\r\n";
     for cut in 1..request.len() {
         for lost in [false, true] {
             let mut steps = opened(&[

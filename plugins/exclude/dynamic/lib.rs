@@ -1,0 +1,3 @@
+//! The `exclude` stage as a plugin.
+
+ringmill_sdk::export_plugin!(stage ringmill_exclude::Exclude);

@@ -1,0 +1,3 @@
+//! The `ipcrypt` stage as a plugin.
+
+ringmill_sdk::export_plugin!(address_map ringmill_ipcrypt::Ipcrypt);

@@ -1,0 +1,249 @@
+//! What of one value comes out.
+
+use ringmill_sdk::{Host, Result};
+
+use crate::{
+    fields::Class,
+    hash::Hasher,
+    options::{Agent, Credentials, Options},
+    scrub::{Finder, Found, is_harmless},
+    tally::{Did, Tally},
+};
+
+/// The longest value of a small grammar, in bytes.
+const LONGEST_TEXT: usize = 256;
+/// The longest user agent, in bytes.
+const LONGEST_AGENT: usize = 1024;
+/// The longest reason phrase, in bytes; of those that are registered one has 31.
+const LONGEST_REASON: usize = 64;
+/// The longest version of a system or a browser, in bytes.
+const LONGEST_VERSION: usize = 32;
+
+/// Decides value by value; the methods write what comes out.
+pub(crate) struct Redactor {
+    pub policy: Options,
+    pub hasher: Hasher,
+    pub tally: Tally,
+    pub finder: Finder,
+}
+
+impl Redactor {
+    pub(crate) fn new(policy: Options, host: &Host) -> Result<Self> {
+        let key = policy.key(host)?;
+        Ok(Self {
+            policy,
+            hasher: Hasher::new(&key),
+            tally: Tally::new(host),
+            finder: Finder::default(),
+        })
+    }
+
+    /// Writes what comes out of a value; `false` when nothing does.
+    pub(crate) fn write(&mut self, class: Class, value: &str, to: &mut String) -> bool {
+        match class {
+            Class::Credential => return self.credential(value, to),
+            Class::Address => return self.client_addresses(value, to),
+            Class::Person => {
+                self.tally.add(Did::Person);
+                return false;
+            }
+            Class::Url => self.url(self.policy.url, value, to),
+            Class::Referer => self.url(self.policy.referer, value, to),
+            Class::Location => self.url(self.policy.location, value, to),
+            Class::Links => self.links(value, to),
+            Class::Host => self.host(value, to),
+            Class::Tags => self.tags(value, to),
+            Class::Agent if self.policy.user_agent == Agent::Parsed => {
+                self.tally.add(Did::Agent);
+                return false;
+            }
+            Class::Agent => self.text(value, LONGEST_AGENT, false, to),
+            Class::AgentVersion => return self.agent_version(value, to),
+            Class::Method => self.method(value, to),
+            Class::Reason => return self.reason(value, to),
+            Class::Version => return self.version(value, to),
+            Class::Directives => self.text(value, LONGEST_TEXT, true, to),
+            Class::Ranges if is_ranges(value) => to.push_str(value),
+            Class::Ranges | Class::Text => self.text(value, LONGEST_TEXT, false, to),
+        }
+        true
+    }
+
+    /// The name of a field whose value does not come out.
+    pub(crate) fn name(&mut self, name: &str, to: &mut String) {
+        self.word(name, to);
+    }
+
+    fn credential(&mut self, value: &str, to: &mut String) -> bool {
+        self.tally.add(Did::Credential);
+        match self.policy.credentials {
+            Credentials::Drop => return false,
+            Credentials::Length => write_length(value, to),
+            Credentials::Hash => self.hasher.write(value, to),
+        }
+        true
+    }
+
+    fn method(&mut self, value: &str, to: &mut String) {
+        if METHODS.contains(&value) || !self.policy.scrub {
+            return to.push_str(value);
+        }
+        self.odd(value, to);
+    }
+
+    fn reason(&mut self, value: &str, to: &mut String) -> bool {
+        let is_phrase = value.len() <= LONGEST_REASON
+            && value.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b' ' | b'-' | b'\''))
+            && value.split(' ').all(|word| self.finder.find(word).is_none());
+        self.keep(is_phrase, value, to)
+    }
+
+    fn version(&mut self, value: &str, to: &mut String) -> bool {
+        let is_version = matches!(value.as_bytes(), [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit());
+        self.keep(is_version, value, to)
+    }
+
+    fn agent_version(&mut self, value: &str, to: &mut String) -> bool {
+        let is_version = value.len() <= LONGEST_VERSION
+            && value.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._+-".contains(&b))
+            && value.split(' ').all(|word| self.finder.find(word).is_none());
+        self.keep(is_version, value, to)
+    }
+
+    fn keep(&mut self, is_good: bool, value: &str, to: &mut String) -> bool {
+        if is_good || !self.policy.scrub {
+            to.push_str(value);
+            return true;
+        }
+        self.tally.add(Did::Odd);
+        false
+    }
+
+    /// Words of a small grammar, each looked at by itself. With `numbers` a longer number may
+    /// stand behind a `=`, for how many seconds.
+    pub(crate) fn text(&mut self, value: &str, longest: usize, numbers: bool, to: &mut String) {
+        if !self.policy.scrub {
+            return to.push_str(value);
+        }
+        if value.len() > longest || !value.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+            return self.odd(value, to);
+        }
+        // Most values hold no word that is long enough to be anything.
+        if is_harmless(value) {
+            return to.push_str(value);
+        }
+        let (mut rest, mut last) = (value, b' ');
+        while let Some(&first) = rest.as_bytes().first() {
+            let inside = WORD[usize::from(first)];
+            let end = rest.bytes().position(|b| WORD[usize::from(b)] != inside);
+            let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+            let is_number = numbers && last == b'=' && is_number(part);
+            if inside && !is_number {
+                self.word(part, to);
+            } else {
+                to.push_str(part);
+            }
+            last = part.as_bytes().last().copied().unwrap_or(last);
+            rest = after;
+        }
+    }
+
+    /// A word as it is, or its hash when something was found in it.
+    pub(crate) fn word(&mut self, word: &str, to: &mut String) -> bool {
+        let found = if self.policy.scrub { self.finder.find(word) } else { None };
+        match found {
+            None => to.push_str(word),
+            Some(found) => {
+                self.tally.add(match found {
+                    Found::Email => Did::Email,
+                    Found::Token => Did::Token,
+                });
+                self.hasher.write(word, to);
+            }
+        }
+        found.is_some()
+    }
+
+    /// What does not look as it should.
+    pub(crate) fn odd(&mut self, value: &str, to: &mut String) {
+        self.tally.add(Did::Odd);
+        self.hasher.write(value, to);
+    }
+}
+
+/// What is left of a value of which only the length may be known.
+pub(crate) fn write_length(value: &str, to: &mut String) {
+    to.push_str(&format!("[{} bytes]", value.len()));
+}
+
+/// Seconds: RFC 9111, section 1.2.2 wants ten digits at most.
+fn is_number(text: &str) -> bool {
+    text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_ranges(value: &str) -> bool {
+    let numbers = value.strip_prefix("bytes").unwrap_or(value);
+    value.len() <= LONGEST_TEXT
+        && numbers.bytes().all(|b| b.is_ascii_digit() || b" ,-/*=".contains(&b))
+}
+
+/// Bytes of a word in a text; all others divide words.
+static WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        word[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others: &[u8] = b"!#$%&'*+-.@^_`|~";
+    while let [byte, rest @ ..] = others {
+        word[*byte as usize] = true;
+        others = rest;
+    }
+    word
+};
+
+/// IANA's registry of HTTP methods.
+pub(crate) const METHODS: &[&str] = &[
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "PATCH",
+    "TRACE",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];

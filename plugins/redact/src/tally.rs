@@ -1,0 +1,62 @@
+//! What was done, counted by kind.
+
+use ringmill_sdk::{Counter, Host};
+
+macro_rules! counted {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
+        /// What is counted, in values.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Did { $($(#[doc = $doc])+ $variant),+ }
+
+        const NAMES: &[&str] = &[$($name),+];
+    };
+}
+
+counted! {
+    /// A credential that was dropped or replaced.
+    Credential = "credentials",
+    /// A field of a client's address that was dropped or lost a part that is none.
+    Address = "client_addresses",
+    /// A field that names a person.
+    Person = "persons",
+    /// A field, or a value of a column, that is not on the list.
+    Unlisted = "unlisted",
+    /// A user agent of which only the parsed columns come out.
+    Agent = "user_agents",
+    /// A part of a URL that was hashed or dropped because its mode says so.
+    UrlPart = "url_parts",
+    /// An entity tag that was hashed.
+    Tag = "entity_tags",
+    /// A word that held an e-mail address.
+    Email = "scrubbed.emails",
+    /// A word that held a token.
+    Token = "scrubbed.tokens",
+    /// A value, or a part of one, that does not look as its grammar says.
+    Odd = "scrubbed.odd",
+}
+
+/// Counted since [`publish`](Tally::publish) was called last.
+pub(crate) struct Tally {
+    counts: [u64; NAMES.len()],
+    counters: Vec<Counter>,
+}
+
+impl Tally {
+    pub(crate) fn new(host: &Host) -> Self {
+        let counters = NAMES.iter().map(|name| host.counter(name)).collect();
+        Self { counts: [0; NAMES.len()], counters }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, did: Did) {
+        self.counts[did as usize] += 1;
+    }
+
+    pub(crate) fn publish(&mut self) {
+        for (count, counter) in self.counts.iter_mut().zip(&self.counters) {
+            if *count > 0 {
+                counter.add(std::mem::take(count));
+            }
+        }
+    }
+}
