@@ -157,10 +157,12 @@ fn message(row: &Row, ports: [&str; 4], status: &str) -> Message {
     (address(src), number(row, sport), address(dst), number(row, dport), line)
 }
 
-/// Heads that we find and the truth lacks: a file, why, and how that shows in each of them.
-/// Which they are, by frame, is in `fixtures/not_in_the_truth.txt`; there is no other kind of
-/// exception.
-const NOT_IN_THE_TRUTH: [(&str, &str, fn(&Surplus<'_>) -> bool); 3] = [
+/// Why we find heads in a file that the truth lacks, and how that shows in each of them.
+type Reason = (&'static str, &'static str, fn(&Surplus<'_>) -> bool);
+
+/// Heads that we find and the truth lacks. Which they are, by frame, is in
+/// `fixtures/not_in_the_truth.txt`; there is no other kind of exception.
+const NOT_IN_THE_TRUTH: [Reason; 3] = [
     (
         "seladb_PcapPlusPlus__Tests_Pcap_Test_PcapExamples_4KHttpRequests.pcap",
         "The capture was filtered to packets that begin with a request, so the rest of a head of \

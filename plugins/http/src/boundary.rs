@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::{head::Kind, lenient::is_token};
+use crate::{flags::is_registered, head::Kind, lenient::is_token};
 
 /// What bytes at the beginning of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,30 @@ pub(crate) fn begins(bytes: &[u8]) -> Option<Kind> {
 }
 
 /// Whether a head begins here, where anything else may: the end of a request line that was cut
-/// before its version looks like the beginning of a response.
+/// before its version looks like the beginning of a response. Of a method that is not one of the
+/// nine it takes the whole line, because lines of a log may hold one.
 #[inline]
 pub(crate) fn is_head(bytes: &[u8]) -> bool {
     match begins(bytes) {
         Some(Kind::Request) => true,
         Some(Kind::Response) => bytes.get(RESPONSE.len() + 1) == Some(&b' '),
-        None => false,
+        None => is_request_line(bytes),
     }
+}
+
+/// Whether the bytes begin with a line `METHOD target HTTP/1.x` of a registered method: the end of
+/// a word that was cut is none.
+fn is_request_line(bytes: &[u8]) -> bool {
+    if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        return false;
+    }
+    let line = &bytes[..bytes.len().min(LONGEST_LINE)];
+    let Some(line) = memchr(b'\n', line).map(|end| line[..end].trim_ascii_end()) else {
+        return false;
+    };
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    is_registered(method)
+        && matches!(line, [start @ .., minor] if minor.is_ascii_digit() && start.ends_with(b" HTTP/1."))
 }
 
 /// Whether the bytes begin with a version and a status: more than [`is_head`] asks for, for
@@ -184,6 +200,29 @@ mod tests {
         }
         assert_eq!(start(&[b'A'; 33]), Start::Other);
         assert_eq!(start(&[b"X ".to_vec(), vec![b'a'; LONGEST_LINE]].concat()), Start::Other);
+    }
+
+    #[test]
+    fn heads_where_anything_else_may_be() {
+        let cases: &[(&[u8], bool)] = &[
+            (b"GET /", true),
+            (b"HTTP/1.1 200 OK\r\n", true),
+            (b"HTTP/1.1\r\n", false),
+            (b"PROPFIND /a HTTP/1.1\r\nHost: h\r\n", true),
+            (b"VERSION-CONTROL /a HTTP/1.0\n", true),
+            (b"ROPFIND /a HTTP/1.1\r\n", false),
+            (b"PROPFIND HTTP/1.1\r\n", true),
+            (b"PROPFIND /a HTTP/1.1", false),
+            (b"PROPFIND /a HTTP/1.1\" 200\r\n", false),
+            (b"PROPFIND /a\r\n HTTP/1.1\r\n", false),
+            (b"propfind /a HTTP/1.1\r\n", false),
+            (b" / HTTP/1.1\r\n", false),
+            (b"\n", false),
+            (b"", false),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(is_head(bytes), *expected, "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]

@@ -66,6 +66,9 @@ struct Op<'a> {
     payload: &'a [u8],
 }
 
+/// What is added to a row: which record type it is of.
+const KIND: &str = "kind";
+
 type Counters = BTreeMap<String, u64>;
 
 /// What each packet of a program is.
@@ -113,11 +116,10 @@ pub fn run(data: &[u8]) {
 }
 
 /// The rows of each connection and kind, in their order.
-fn by_connection(rows: Vec<Row>) -> BTreeMap<(String, bool), Vec<Row>> {
+fn by_connection(rows: Vec<Row>) -> BTreeMap<[String; 2], Vec<Row>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for row in rows {
-        let key = (row["flow"].clone(), row.contains_key("status_code"));
-        all.entry(key).or_default().push(row);
+        all.entry([&row["flow"], &row[KIND]].map(Clone::clone)).or_default().push(row);
     }
     all
 }
@@ -125,7 +127,16 @@ fn by_connection(rows: Vec<Row>) -> BTreeMap<(String, bool), Vec<Row>> {
 fn outcome(program: &Program, most: usize) -> (Counters, Vec<Row>) {
     let mut chain = Chain::new("", Some(&program.options));
     chain.run(&program.frames, most, |_| {});
-    (chain.counters(), rows(&chain.records))
+    let mut all = Vec::new();
+    for records in &chain.records {
+        let is_response = records.schema().column_with_name("status_code").is_some();
+        let kind = if is_response { "response" } else { "request" };
+        for mut row in rows(std::slice::from_ref(records)) {
+            row.insert(KIND.to_owned(), kind.to_owned());
+            all.push(row);
+        }
+    }
+    (chain.counters(), all)
 }
 
 fn check(program: &Program, rows: &[Row], counters: &Counters) {
@@ -140,7 +151,7 @@ fn check(program: &Program, rows: &[Row], counters: &Counters) {
             .map(|(ip, port)| format!("{} {}", row[ip], row[port]));
         pair.sort();
         assert!(ends.contains(&pair), "{row:?}");
-        if !row.contains_key("status_code") && row.contains_key("method") {
+        if row[KIND] == "request" && row.contains_key("method") {
             assert!(row.contains_key("exchange"), "{row:?}");
             asked.insert(key(row, ["flow", "exchange", "method", "host", "uri"]));
         }

@@ -11,7 +11,7 @@ use super::{
     GAP, HOLD, Reassembly,
     table::{Dir, NONE, State},
 };
-use crate::{head::Flags, heads::Heads};
+use crate::{boundary, head::Flags, heads::Heads};
 
 /// What is waited for.
 #[derive(Clone, Copy)]
@@ -100,6 +100,14 @@ impl Reassembly {
         self.count(super::Count::Gaps);
         self.give_up_head(id, d, heads)?;
         self.lose(id, d);
+        // What was missing may have been the first that showed that it is HTTP.
+        let Dir { work, state, .. } = *self.table.dir(id, d);
+        let early = self.works.get(work).into_iter().flat_map(|work| &work.early);
+        if state == State::Other
+            && early.map(|early| early.segment()).any(|it| boundary::is_head(it.bytes))
+        {
+            self.table.dir(id, d).state = State::Lost;
+        }
         self.drain(id, d, heads)
     }
 

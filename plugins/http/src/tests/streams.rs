@@ -364,6 +364,11 @@ fn what_is_lost_is_said() {
             &["1: GET - /a [truncated,incomplete]", "2: GET h /a"],
         ),
         (
+            "the first request, and the next one's method is not one of the nine",
+            opened(&[step(true, 128, 500, "PROPFIND /b HTTP/1.1\r\nHost: h\r\n\r\n")]),
+            &["1: PROPFIND h /b"],
+        ),
+        (
             "a chunk's size",
             opened(&[
                 step(true, 100, 500, "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),

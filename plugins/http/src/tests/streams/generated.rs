@@ -372,7 +372,10 @@ proptest! {
                 prop_assert!(asked.starts_with(uri), "{:?}", row);
             }
         }
-        if found.len() < expected.len() {
+        // Behind a response that may be one to HEAD, whose request was lost, the next one may be
+        // taken for a body.
+        let asked_head = exchanges.iter().any(|it| it.asks == Asks::Head);
+        if found.len() < expected.len() && !asked_head {
             let reasons = ["gaps", "heads.incomplete", "heads.undecided"];
             let counted: u64 = reasons.iter().map(|name| counters[*name]).sum();
             prop_assert!(counted > 0 || lost_whole(&all, &expected, &found), "{:?}", counters);

@@ -81,7 +81,7 @@ fn outcome(
     told: &[Told],
     ticks: impl Fn(usize) -> Option<i64>,
     most: usize,
-) -> BTreeMap<String, Vec<Row>> {
+) -> BTreeMap<(String, bool), Vec<Row>> {
     let mut trial = Trial::<Http>::new("idle_seconds = 10").unwrap();
     let mut batch = Vec::new();
     for (at, it) in told.iter().enumerate() {
@@ -96,9 +96,11 @@ fn outcome(
     }
     trial.finish().unwrap();
     let mut by_connection: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in rows(&trial.ran().records) {
-        let kind = if row.contains_key("method") { "requests" } else { "responses" };
-        by_connection.entry(format!("{} {kind}", row["flow"])).or_default().push(row);
+    for records in trial.ran().records {
+        let is_response = records.schema().column_with_name("status_code").is_some();
+        for row in rows(&[records]) {
+            by_connection.entry((row["flow"].clone(), is_response)).or_default().push(row);
+        }
     }
     by_connection
 }
