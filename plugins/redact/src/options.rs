@@ -109,7 +109,7 @@ impl Options {
                 Err(Error::config("key", "`key_file` and `key` are both set; keep one"))
             }
             (Some(path), None) => key::read(path),
-            (None, _) => Ok(Key::new(host.ephemeral_key("redact"))),
+            (None, _) => Ok(host.ephemeral_key("redact")),
         }
     }
 }
