@@ -73,7 +73,12 @@ impl Early {
         self.stored.get(self.order.front()?.at as usize)?.as_ref()
     }
 
-    /// Takes it off, and says how much memory it took.
+    /// All, in the order of their bytes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stored> {
+        self.order.iter().filter_map(|place| self.stored.get(place.at as usize)?.as_ref())
+    }
+
+    /// Takes the first one off, and says how much memory it took.
     pub(super) fn pop_front(&mut self) -> Option<(Stored, usize)> {
         let Place { at, .. } = self.order.pop_front()?;
         let stored = self.stored.get_mut(at as usize)?.take()?;
