@@ -26,7 +26,7 @@ fn redactor(options: &str) -> Redactor {
 fn hash(value: &str) -> String {
     let (host, _) = TestHost::new(Some(0));
     let mut text = String::new();
-    Hasher::new(&Key::new(host.ephemeral_key("redact"))).write(value, &mut text);
+    Hasher::new(&host.ephemeral_key("redact")).write(value, &mut text);
     text
 }
 
