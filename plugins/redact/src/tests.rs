@@ -7,7 +7,7 @@ mod urls;
 mod values;
 mod words;
 
-use ringmill_sdk::{key::Key, parse_config, testing::TestHost};
+use ringmill_sdk::{parse_config, testing::TestHost};
 
 use crate::{
     fields::{Class, Fields},
