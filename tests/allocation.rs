@@ -2,62 +2,23 @@
 //! the length of a capture.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+
+#[path = "common/allocator.rs"]
+mod allocator;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
 };
 
+use allocator::{CALLS, HELD, MOST};
 use ringmill::{
     Engine, Outcome, config,
     sdk::{Factory, prelude::*},
 };
 use ringmill_bench::workload::{Limit, Mix, generate};
-
-struct Counting;
-
-static CALLS: AtomicU64 = AtomicU64::new(0);
-static HELD: AtomicI64 = AtomicI64::new(0);
-static MOST: AtomicI64 = AtomicI64::new(0);
-
-fn hold(bytes: i64) {
-    let held = HELD.fetch_add(bytes, Relaxed) + bytes;
-    MOST.fetch_max(held, Relaxed);
-}
-
-fn signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
-        hold(signed(layout.size()));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        hold(-signed(layout.size()));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
-        hold(signed(size) - signed(layout.size()));
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A sink that takes everything and keeps nothing.
 struct Discard;

@@ -87,11 +87,6 @@ impl Reader {
         }))
     }
 
-    /// `LINKTYPE_` of every packet in the file.
-    pub fn link(&self) -> u16 {
-        self.link
-    }
-
     /// Reads one record from the front of `bytes`.
     #[inline]
     pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {

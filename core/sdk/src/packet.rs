@@ -228,7 +228,7 @@ impl<'a> Packet<'a> {
         self.payload = layers.payload;
         self.payload_len = layers.payload_len;
         let tcp_flags = u16::from(layers.tcp_flags) << TCP_FLAGS;
-        self.flags = u16::from(layers.truncated) * TRUNCATED | tcp_flags;
+        self.flags = (u16::from(layers.truncated) * TRUNCATED) | tcp_flags;
     }
 
     /// Where the layers lie; all zero before a stage has decoded the frame.

@@ -13,7 +13,7 @@ use crate::Http;
 mod columns;
 mod hostile;
 mod malformed;
-mod speed;
+pub(crate) mod speed;
 mod streams;
 
 const CLIENT: &str = "192.0.2.1:40000";

@@ -12,7 +12,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 
-/// CPU time of a process, or of its children, since it started.
+/// CPU time of a process, of its children or of a thread, since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
     /// Time in user mode.
@@ -28,6 +28,14 @@ impl CpuTime {
     /// Those of `getrusage`; none is known to occur on Linux.
     pub fn of_this_process() -> nix::Result<Self> {
         Self::of(UsageWho::RUSAGE_SELF)
+    }
+
+    /// CPU time of the calling thread.
+    ///
+    /// # Errors
+    /// Those of `getrusage`; none is known to occur on Linux.
+    pub fn of_this_thread() -> nix::Result<Self> {
+        Self::of(UsageWho::RUSAGE_THREAD)
     }
 
     /// CPU time of all children that ended and were waited for, with their own children.

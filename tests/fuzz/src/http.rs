@@ -4,10 +4,12 @@
 //! true:
 //!
 //! * a payload gives one row of its kind, whatever is in it, and valid Arrow;
-//! * the words in `flags` are those that are documented;
+//! * each word in `flags` is one by which heads are counted, and as many heads are;
 //! * the same payload gives the same row again, whatever lay between;
 //! * the value of a credential, of a client's address that is none, or of a field that names a
 //!   person is in no column behind the stage `redact`, whose records are as valid and as many.
+
+use std::collections::BTreeMap;
 
 use ringmill_http::Http;
 use ringmill_redact::Redact;
@@ -31,18 +33,6 @@ const HEADERS: [u8; 54] = {
     (bytes[34], bytes[37], bytes[46]) = (4, 80, 0x50);
     bytes
 };
-
-/// What the flags column can say.
-const FLAGS: [&str; 8] = [
-    "truncated",
-    "malformed",
-    "folded",
-    "too_many_headers",
-    "not_utf8",
-    "incomplete",
-    "oversize",
-    "no_request",
-];
 
 /// Fields whose values must not come out of `redact`.
 const GOVERNED: [&str; 8] = [
@@ -97,7 +87,7 @@ fn redacted(records: Vec<RecordBatch>) -> Vec<Row> {
 /// One row for each payload.
 fn records_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<RecordBatch> {
     let frames: Vec<_> = payloads.iter().map(|payload| [&HEADERS, *payload].concat()).collect();
-    let (mut http, _told) = stage::<Http>("reassemble = false");
+    let (mut http, told) = stage::<Http>("reassemble = false");
     let mut records = Vec::new();
     let arena = Arena::default();
     let mut batch = Batch::default().with_arena(&arena);
@@ -123,16 +113,28 @@ fn records_of(payloads: &[&[u8]], class: Class, cut: bool) -> Vec<RecordBatch> {
     http.tick(Timestamp(START.0 + 1), &mut out).expect("http goes on");
     http.finish(&mut out).expect("http goes on");
     check_records(&records);
-    let rows: usize = records.iter().map(RecordBatch::num_rows).sum();
-    assert_eq!(rows, payloads.len(), "one row for each payload");
+    let count: usize = records.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(count, payloads.len(), "one row for each payload");
+    check_flags(&rows(&records), told.counters());
     records
 }
 
-fn check(row: &Row, class: Class) {
-    let flags = row.get("flags").map_or("", |flags| flags);
-    for word in flags.split(',').filter(|word| !word.is_empty()) {
-        assert!(FLAGS.contains(&word), "{flags}");
+/// Heads are counted by their flags.
+fn check_flags(rows: &[Row], mut counters: BTreeMap<String, u64>) {
+    let flags = rows.iter().filter_map(|row| row.get("flags"));
+    for word in flags.flat_map(|flags| flags.split(',')) {
+        let count = counters.get_mut(&format!("heads.{word}"));
+        let count = count.unwrap_or_else(|| panic!("heads are not counted by `{word}`"));
+        *count = count.checked_sub(1).unwrap_or_else(|| panic!("too few heads are `{word}`"));
     }
+    for kind in ["heads.request", "heads.response", "heads.undecided"] {
+        counters.remove(kind);
+    }
+    let heads = counters.iter().find(|(name, count)| name.starts_with("heads.") && **count > 0);
+    assert_eq!(heads, None, "more are counted than there are");
+}
+
+fn check(row: &Row, class: Class) {
     let own = if class == Class::HTTP_REQUEST { "status_code" } else { "method" };
     assert!(!row.contains_key(own), "{row:?}");
     assert_eq!(row["src_ip"], "10.0.0.1");

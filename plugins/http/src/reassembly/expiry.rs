@@ -9,6 +9,7 @@ use ringmill_sdk::Result;
 
 use super::{
     GAP, HOLD, Reassembly,
+    early::Stored,
     table::{Dir, NONE, State},
 };
 use crate::{boundary, head::Flags, heads::Heads};
@@ -102,9 +103,9 @@ impl Reassembly {
         self.lose(id, d);
         // What was missing may have been the first that showed that it is HTTP.
         let Dir { work, state, .. } = *self.table.dir(id, d);
-        let early = self.works.get(work).into_iter().flat_map(|work| &work.early);
+        let begins = |it: &Stored| boundary::is_head(it.segment().bytes);
         if state == State::Other
-            && early.map(|early| early.segment()).any(|it| boundary::is_head(it.bytes))
+            && self.works.get(work).is_some_and(|work| work.early.iter().any(begins))
         {
             self.table.dir(id, d).state = State::Lost;
         }

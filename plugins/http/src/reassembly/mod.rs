@@ -26,6 +26,7 @@
 mod answers;
 mod before;
 mod chunked;
+mod early;
 mod expiry;
 mod messages;
 mod pairs;
@@ -251,7 +252,7 @@ impl Reassembly {
         heads: &mut Heads,
     ) -> Result {
         // Most packets of most connections end here, looked at in their descriptor only.
-        if !self.is_wanted(packet) && !(self.may_open(packet) && self.is_opening(packet)) {
+        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
             return Ok(());
         }
         let key = if key == 0 { key_of(packet, flows) } else { key };

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::{
     before::Before,
+    early::{Early, Stored},
     segment::{Segment, ahead},
     table::State,
 };
@@ -18,26 +19,6 @@ use crate::{
 
 /// The most segments that wait in one direction: each that comes into the middle moves others.
 const MOST_SEGMENTS: usize = 256;
-
-/// A segment that came too early.
-pub(super) struct Stored {
-    seq: u32,
-    ack: Option<u32>,
-    bytes: Vec<u8>,
-    wire: u32,
-    seen: Seen,
-}
-
-impl Stored {
-    pub(super) fn segment(&self) -> Segment<'_> {
-        let Self { seq, ack, ref bytes, wire, seen } = *self;
-        Segment { seq, ack, bytes, wire, seen }
-    }
-
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.bytes.capacity()
-    }
-}
 
 /// A response whose request is still to come.
 pub(super) struct Held {
@@ -70,48 +51,13 @@ pub(super) struct Work {
     /// Number of the flow.
     pub owner: Option<u32>,
     pub partial: Partial,
-    /// In their order, without overlaps.
-    pub early: VecDeque<Stored>,
-    early_bytes: usize,
+    pub early: Early,
     /// In the order of their sequence numbers.
     pub held: VecDeque<Held>,
     pub before: Option<Before>,
 }
 
 impl Work {
-    /// Keeps what of a segment is not there yet: of bytes that came twice the first copy
-    /// counts. `next` is awaited in this direction.
-    fn keep(&mut self, segment: &Segment<'_>, next: u32) -> usize {
-        let offset = |seq: u32| seq.wrapping_sub(next);
-        let (begin, end) = (offset(segment.seq), offset(segment.seq).saturating_add(segment.wire));
-        let (mut from, mut kept) = (begin, 0);
-        let mut at = self.early.partition_point(|it| offset(it.seq) + it.wire <= from);
-        while from < end {
-            let next_begin = self.early.get(at).map_or(end, |it| offset(it.seq));
-            if next_begin > from {
-                let to = next_begin.min(end);
-                let slice = |at: u32| ((at - begin) as usize).min(segment.bytes.len());
-                let piece = Stored {
-                    seq: next.wrapping_add(from),
-                    ack: segment.ack,
-                    bytes: segment.bytes[slice(from)..slice(to)].to_vec(),
-                    wire: to - from,
-                    seen: segment.seen,
-                };
-                self.early_bytes += piece.bytes.len();
-                kept += piece.size();
-                self.early.insert(at, piece);
-                at += 1;
-                from = to;
-            }
-            if let Some(there) = self.early.get(at).filter(|_| from < end) {
-                from = offset(there.seq) + there.wire;
-                at += 1;
-            }
-        }
-        kept
-    }
-
     /// The segment before which bytes are missing: none are behind a response that waits for
     /// its request.
     pub(super) fn gap(&self, state: State) -> Option<&Stored> {
@@ -151,7 +97,7 @@ impl Works {
     pub(super) fn touch(&self, number: u32) -> usize {
         self.all.get(number as usize).map_or(0, |work| {
             let last = work.partial.bytes.last().copied().unwrap_or(0);
-            usize::from(last) ^ work.early.len() ^ work.held.len()
+            usize::from(last) ^ work.early.touch() ^ work.held.len()
         })
     }
 
@@ -242,8 +188,8 @@ impl Works {
         most: usize,
     ) -> bool {
         let Some(work) = self.all.get_mut(number as usize) else { return false };
-        self.bytes += work.keep(segment, next);
-        work.early.len() <= MOST_SEGMENTS && work.early_bytes <= most
+        self.bytes += work.early.keep(segment, next);
+        work.early.len() <= MOST_SEGMENTS && work.early.bytes() <= most
     }
 
     /// The first of the segments that wait, if `wanted`.
@@ -253,10 +199,10 @@ impl Works {
         wanted: impl Fn(&Segment<'_>) -> bool,
     ) -> Option<Stored> {
         let work = self.all.get_mut(number as usize)?;
-        let first = work.early.front().filter(|it| wanted(&it.segment()))?;
-        work.early_bytes -= first.bytes.len();
-        self.bytes -= first.size();
-        work.early.pop_front()
+        work.early.front().filter(|it| wanted(&it.segment()))?;
+        let (first, size) = work.early.pop_front()?;
+        self.bytes -= size;
+        Some(first)
     }
 
     /// What the last response that waits says of its body.
@@ -280,23 +226,8 @@ impl Works {
 
 #[cfg(test)]
 mod tests {
-    use ringmill_sdk::Timestamp;
-
     use super::*;
-
-    fn seen() -> Seen {
-        Seen {
-            time: Timestamp(0),
-            ip_version: 4,
-            src: [0; 16],
-            dst: [0; 16],
-            src_port: 0,
-            dst_port: 0,
-            flow: 0,
-            interface: 0,
-            encapsulation: ringmill_sdk::Encapsulation::default(),
-        }
-    }
+    use crate::tests::speed::seen;
 
     #[test]
     fn of_bytes_that_came_twice_the_first_copy_counts() {
@@ -326,7 +257,8 @@ mod tests {
             }
             let mut got = Vec::new();
             while let Some(stored) = works.take_early(number, |_| true) {
-                got.push((stored.seq.wrapping_sub(next), stored.bytes));
+                let segment = stored.segment();
+                got.push((segment.seq.wrapping_sub(next), segment.bytes.to_vec()));
             }
             let expected: Vec<_> = expected.iter().map(|(at, it)| (*at, it.to_vec())).collect();
             assert_eq!(got, expected, "{segments:?}");

@@ -40,7 +40,7 @@ fn time(mut body: impl FnMut()) -> f64 {
 }
 
 /// Where and when, the same for all.
-pub(super) fn seen() -> Seen {
+pub(crate) fn seen() -> Seen {
     Seen {
         time: Timestamp(0),
         ip_version: 4,

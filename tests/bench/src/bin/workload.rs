@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use ringmill_bench::workload::{Limit, Mix, generate};
+use ringmill_bench::workload::{Attack, Limit, Mix, attack, generate};
 
 /// Writes a synthetic pcap file, the same bytes for the same options.
 #[derive(Parser)]
@@ -36,21 +36,39 @@ enum MixName {
     Min64,
     /// 10 % heads, a fifth of them cut in two segments.
     Split,
+    /// Heads of 1000 connections in turn, without bodies, to compare attacks with.
+    AttackNone,
+    /// The same, one byte in a segment.
+    AttackBytes,
+    /// The same, the bytes in any order.
+    AttackShuffled,
+    /// SYNs of ever other connections.
+    AttackHalfOpen,
+    /// Half a head of ever other connections.
+    AttackHalfHeads,
+    /// Segments of connections with one flow hash.
+    AttackCollide,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let mix = match options.mix {
-        MixName::Campus => Mix::Campus,
-        MixName::Heavy => Mix::Heavy,
-        MixName::Min64 => Mix::Min64,
-        MixName::Split => Mix::Split,
-    };
     let limit = options.packets.map_or(Limit::Bytes(options.size), Limit::Packets);
     let file = File::create(&options.out)
         .map_err(|error| format!("{}: {error}", options.out.display()))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
-    let summary = generate(mix, limit, options.seed, &mut out)?;
+    let mut mix = |mix| generate(mix, limit, options.seed, &mut out);
+    let summary = match options.mix {
+        MixName::Campus => mix(Mix::Campus),
+        MixName::Heavy => mix(Mix::Heavy),
+        MixName::Min64 => mix(Mix::Min64),
+        MixName::Split => mix(Mix::Split),
+        MixName::AttackNone => attack(Attack::None, limit, options.seed, &mut out),
+        MixName::AttackBytes => attack(Attack::Bytes, limit, options.seed, &mut out),
+        MixName::AttackShuffled => attack(Attack::Shuffled, limit, options.seed, &mut out),
+        MixName::AttackHalfOpen => attack(Attack::HalfOpen, limit, options.seed, &mut out),
+        MixName::AttackHalfHeads => attack(Attack::HalfHeads, limit, options.seed, &mut out),
+        MixName::AttackCollide => attack(Attack::Collide, limit, options.seed, &mut out),
+    }?;
     out.flush()?;
     writeln!(
         io::stdout(),

@@ -152,6 +152,6 @@ fn next_port(port: u16) -> u16 {
     if port >= 60_999 { 32_768 } else { port + 1 }
 }
 
-fn initial(dice: &mut Dice) -> [u32; 2] {
+pub(super) fn initial(dice: &mut Dice) -> [u32; 2] {
     [dice.below(u32::MAX), dice.below(u32::MAX)]
 }

@@ -8,6 +8,7 @@
 //! We did not replay recorded traffic: it would be people's, and it could not be given away
 //! with the figures.
 
+mod attack;
 mod connection;
 mod date;
 mod dice;
@@ -23,6 +24,7 @@ mod world;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
+pub use self::attack::{Attack, attack};
 use self::dice::Zipf;
 pub use self::mix::Mix;
 use self::others::{Tls, Udp};

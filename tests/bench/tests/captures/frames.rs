@@ -4,11 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ringmill_bench::floor::{self, Counts, Depth};
-use ringmill_bench::workload::Mix;
+use ringmill_bench::workload::{Attack, Limit, Mix, Summary, attack};
 
 use crate::common::{Ends, FIN, SYN, capture, ends, records};
 
 const MIXES: [Mix; 4] = [Mix::Campus, Mix::Heavy, Mix::Min64, Mix::Split];
+
+/// An attack's capture of so many packets.
+fn attacked(kind: Attack, packets: u64, seed: u64) -> (Vec<u8>, Summary) {
+    let mut file = Vec::new();
+    let limit = Limit::Packets(packets);
+    let summary = attack(kind, limit, seed, &mut file).expect("a Vec takes all bytes");
+    (file, summary)
+}
 
 /// FNV-1a, 64 bits.
 fn hash(bytes: &[u8]) -> u64 {
@@ -65,16 +73,17 @@ fn the_floor_finds_what_was_written() {
 
 #[test]
 fn every_frame_decodes_and_every_checksum_is_right() {
-    for mix in MIXES {
-        let (file, _) = capture(mix, 5_000_000, 2);
+    let mixes = MIXES.map(|mix| (format!("{mix:?}"), capture(mix, 5_000_000, 2)));
+    let attacks = Attack::ALL.map(|kind| (format!("{kind:?}"), attacked(kind, 20_000, 2)));
+    for (mix, (file, _)) in mixes.into_iter().chain(attacks) {
         let mut before = 0;
         for (number, (time, frame)) in records(&file).enumerate() {
-            assert!(time > before, "{mix:?} packet {number}: time stands still");
+            assert!(time > before, "{mix} packet {number}: time stands still");
             before = time;
-            assert!((60..=1518).contains(&frame.len()), "{mix:?} packet {number}");
+            assert!((60..=1518).contains(&frame.len()), "{mix} packet {number}");
             let sliced = SlicedPacket::from_ethernet(frame)
-                .unwrap_or_else(|error| panic!("{mix:?} packet {number}: {error}"));
-            check_sums(&sliced, &format!("{mix:?} packet {number}"));
+                .unwrap_or_else(|error| panic!("{mix} packet {number}: {error}"));
+            check_sums(&sliced, &format!("{mix} packet {number}"));
         }
     }
 }
@@ -107,6 +116,29 @@ fn check_sums(packet: &SlicedPacket<'_>, place: &str) {
         _ => panic!("{place}: neither TCP nor UDP over IP"),
     };
     assert_eq!(found, right, "{place}");
+}
+
+#[test]
+fn an_attack_is_what_it_says() {
+    // Connections, heads that a reader of first words finds, and the mean frame in bytes.
+    let cases = [
+        (Attack::None, 2000, 15_000..16_000, 300.0..400.0),
+        (Attack::Bytes, 1000, 0..1, 60.0..64.0),
+        (Attack::Shuffled, 1000, 0..1, 60.0..64.0),
+        (Attack::HalfOpen, 20_000, 0..1, 60.0..64.0),
+        (Attack::HalfHeads, 20_000, 20_000..20_001, 250.0..320.0),
+        (Attack::Collide, 20_000, 300..301, 75.0..85.0),
+    ];
+    for (kind, flows, heads, mean) in cases {
+        let (file, wrote) = attacked(kind, 20_000, 1);
+        let found = floor::pass(&file, Depth::Find, false).expect("a good capture");
+        assert_eq!((found.packets, found.bytes), (20_000, wrote.frame_bytes), "{kind:?}");
+        assert_eq!((wrote.packets, wrote.flows), (20_000, flows), "{kind:?}");
+        assert!(heads.contains(&found.heads()), "{kind:?}: {}", found.heads());
+        assert!(mean.contains(&wrote.mean_frame()), "{kind:?}: {}", wrote.mean_frame());
+        let whole = !matches!(kind, Attack::Bytes | Attack::Shuffled);
+        assert!(!whole || found.heads() == wrote.requests + wrote.responses, "{kind:?}");
+    }
 }
 
 #[test]
