@@ -236,7 +236,7 @@ impl Reassembly {
         let Message { seen, seq, ack, bytes, flags, .. } = *message;
         let Dir { work, .. } = *self.table.dir(id, d);
         let before = self.table.dir(id, d).has(Dir::BEFORE);
-        let head = self.works.copy(bytes);
+        let head = self.works.spare.copy(bytes);
         self.works.hold(work, Held { seen, seq, ack, before, head, flags, framing });
     }
 
@@ -300,7 +300,7 @@ impl Reassembly {
             let body = self.after(id, d, &held.framing, method, false);
             self.body(id, d, body);
         }
-        self.works.give_back(held.head);
+        self.works.spare.give_back(held.head);
         Ok(())
     }
 

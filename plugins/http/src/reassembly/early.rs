@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::segment::Segment;
+use super::{segment::Segment, work::Spare};
 use crate::rows::Seen;
 
 /// A segment that came too early.
@@ -22,6 +22,11 @@ impl Stored {
     pub(super) fn segment(&self) -> Segment<'_> {
         let Self { seq, ack, ref bytes, wire, seen } = *self;
         Segment { seq, ack, bytes, wire, seen }
+    }
+
+    /// The memory of its bytes.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn size(&self) -> usize {
@@ -94,7 +99,7 @@ impl Early {
 
     /// Keeps what of a segment is not there yet: of bytes that came twice the first copy
     /// counts. `next` is awaited in this direction. How much memory it takes.
-    pub(super) fn keep(&mut self, segment: &Segment<'_>, next: u32) -> usize {
+    pub(super) fn keep(&mut self, segment: &Segment<'_>, next: u32, spare: &mut Spare) -> usize {
         let offset = |seq: u32| seq.wrapping_sub(next);
         let (begin, end) = (offset(segment.seq), offset(segment.seq).saturating_add(segment.wire));
         let (mut from, mut kept) = (begin, 0);
@@ -107,7 +112,7 @@ impl Early {
                 let piece = Stored {
                     seq: next.wrapping_add(from),
                     ack: segment.ack,
-                    bytes: segment.bytes[slice(from)..slice(to)].to_vec(),
+                    bytes: spare.copy(&segment.bytes[slice(from)..slice(to)]),
                     wire: to - from,
                     seen: segment.seen,
                 };
@@ -171,7 +176,7 @@ mod tests {
             let bytes = vec![round.to_le_bytes()[0]; wire as usize];
             let seq = next.wrapping_add(ahead);
             let segment = Segment { seq, ack: None, bytes: &bytes, wire, seen: seen() };
-            held += early.keep(&segment, next);
+            held += early.keep(&segment, next, &mut Spare::default());
             for at in 0..wire {
                 expected.entry(u64::from(ahead + at)).or_insert(bytes[0]);
             }

@@ -216,7 +216,7 @@ impl Reassembly {
             after: rest.get(end.saturating_sub(before as usize)..).unwrap_or_default(),
         };
         self.message(id, d, &message, heads)?;
-        self.works.give_back(partial.bytes);
+        self.works.spare.give_back(partial.bytes);
         Ok(())
     }
 

@@ -181,6 +181,7 @@ impl Reassembly {
             let wanted = |it: &Segment<'_>| anything || ahead(it.seq, next) <= 0;
             let Some(stored) = self.works.take_early(work, wanted) else { break };
             self.deliver(id, d, &stored.segment(), heads)?;
+            self.works.spare.give_back(stored.into_bytes());
         }
         self.tidy(id, d);
         Ok(())

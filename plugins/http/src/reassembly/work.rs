@@ -74,8 +74,7 @@ impl Work {
 pub(super) struct Works {
     all: Vec<Work>,
     free: Vec<u32>,
-    /// Memory to be used again, so that a usual stream allocates nothing.
-    spare: Vec<Vec<u8>>,
+    pub spare: Spare,
     pub bytes: usize,
 }
 
@@ -83,9 +82,34 @@ pub(super) struct Works {
 const SPARE: usize = 1024;
 const SPARE_BYTES: usize = 4096;
 
+/// Memory to be used again, so that a usual stream allocates nothing.
+#[derive(Default)]
+pub(super) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// A copy of bytes, in memory that was used before.
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut copy = self.take();
+        copy.extend_from_slice(bytes);
+        copy
+    }
+
+    /// Keeps the memory of what was taken.
+    pub(super) fn give_back(&mut self, mut bytes: Vec<u8>) {
+        if self.0.len() < SPARE && (1..=SPARE_BYTES).contains(&bytes.capacity()) {
+            bytes.clear();
+            self.0.push(bytes);
+        }
+    }
+}
+
 impl Works {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), free: Vec::new(), spare: Vec::new(), bytes: 0 }
+        Self { all: Vec::new(), free: Vec::new(), spare: Spare::default(), bytes: 0 }
     }
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Work> {
@@ -140,7 +164,7 @@ impl Works {
         let head = &mut work.partial.bytes;
         let before = head.capacity();
         if before == 0 {
-            *head = self.spare.pop().unwrap_or_default();
+            *head = self.spare.take();
         }
         let fit = bytes.len().min(most.saturating_sub(head.len()));
         head.extend_from_slice(&bytes[..fit]);
@@ -164,21 +188,6 @@ impl Works {
         }
     }
 
-    /// A copy of bytes, in memory that was used before.
-    pub(super) fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut copy = self.spare.pop().unwrap_or_default();
-        copy.extend_from_slice(bytes);
-        copy
-    }
-
-    /// Keeps the memory of what was taken.
-    pub(super) fn give_back(&mut self, mut bytes: Vec<u8>) {
-        if self.spare.len() < SPARE && (1..=SPARE_BYTES).contains(&bytes.capacity()) {
-            bytes.clear();
-            self.spare.push(bytes);
-        }
-    }
-
     /// Keeps a segment that came too early. Whether it is within the bounds of its direction.
     pub(super) fn keep(
         &mut self,
@@ -188,7 +197,7 @@ impl Works {
         most: usize,
     ) -> bool {
         let Some(work) = self.all.get_mut(number as usize) else { return false };
-        self.bytes += work.early.keep(segment, next);
+        self.bytes += work.early.keep(segment, next, &mut self.spare);
         work.early.len() <= MOST_SEGMENTS && work.early.bytes() <= most
     }
 
