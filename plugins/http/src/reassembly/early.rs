@@ -30,7 +30,7 @@ impl Stored {
     }
 
     fn size(&self) -> usize {
-        size_of::<Place>() + size_of::<Option<Self>>() + self.bytes.capacity()
+        size_of::<Place>() + size_of::<Slot>() + self.bytes.capacity()
     }
 }
 
@@ -42,6 +42,22 @@ struct Place {
     at: u32,
 }
 
+/// Where a segment lies.
+enum Slot {
+    Taken(Stored),
+    /// The next free one and one more, 0 for none.
+    Free(u32),
+}
+
+impl Slot {
+    fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Taken(stored) => Some(stored),
+            Self::Free(_) => None,
+        }
+    }
+}
+
 /// How many places lie in a cache line.
 const TOGETHER: usize = 64 / size_of::<Place>();
 
@@ -49,9 +65,9 @@ const TOGETHER: usize = 64 / size_of::<Place>();
 #[derive(Default)]
 pub(super) struct Early {
     order: VecDeque<Place>,
-    stored: Vec<Option<Stored>>,
-    /// Which of them are free.
-    free: Vec<u32>,
+    stored: Vec<Slot>,
+    /// The first free slot and one more, 0 for none.
+    free: u32,
     /// Captured bytes of all.
     bytes: usize,
 }
@@ -75,23 +91,24 @@ impl Early {
 
     /// The one whose bytes come first.
     pub(super) fn front(&self) -> Option<&Stored> {
-        self.stored.get(self.order.front()?.at as usize)?.as_ref()
+        self.stored.get(self.order.front()?.at as usize)?.stored()
     }
 
     /// All, in the order of their bytes.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stored> {
-        self.order.iter().filter_map(|place| self.stored.get(place.at as usize)?.as_ref())
+        self.order.iter().filter_map(|place| self.stored.get(place.at as usize)?.stored())
     }
 
     /// Takes the first one off, and says how much memory it took.
     pub(super) fn pop_front(&mut self) -> Option<(Stored, usize)> {
         let Place { at, .. } = self.order.pop_front()?;
-        let stored = self.stored.get_mut(at as usize)?.take()?;
+        let slot = std::mem::replace(self.stored.get_mut(at as usize)?, Slot::Free(self.free));
+        let Slot::Taken(stored) = slot else { return None };
         self.bytes -= stored.bytes.len();
-        self.free.push(at);
+        self.free = at + 1;
         if self.order.is_empty() {
             self.stored.clear();
-            self.free.clear();
+            self.free = 0;
         }
         let size = stored.size();
         Some((stored, size))
@@ -133,11 +150,17 @@ impl Early {
     fn insert(&mut self, place: usize, piece: Stored) {
         self.bytes += piece.bytes.len();
         let Stored { seq, wire, .. } = piece;
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.stored.push(None);
-            self.stored.len() as u32 - 1
-        });
-        self.stored[at as usize] = Some(piece);
+        let at = match self.free.checked_sub(1) {
+            Some(at) => {
+                let slot = std::mem::replace(&mut self.stored[at as usize], Slot::Taken(piece));
+                self.free = if let Slot::Free(next) = slot { next } else { 0 };
+                at
+            }
+            None => {
+                self.stored.push(Slot::Taken(piece));
+                self.stored.len() as u32 - 1
+            }
+        };
         self.order.insert(place, Place { seq, wire, at });
     }
 
@@ -148,7 +171,7 @@ impl Early {
         let lines = front.iter().step_by(TOGETHER).chain(back.iter().step_by(TOGETHER));
         let order = lines.fold(0, |all, place| all ^ place.seq);
         let front = self.front().map_or(0, |front| front.seq);
-        let last = self.stored.last().is_some_and(Option::is_some);
+        let last = self.stored.last().is_some_and(|slot| slot.stored().is_some());
         (order ^ front) as usize ^ usize::from(last)
     }
 }

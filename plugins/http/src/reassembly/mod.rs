@@ -212,20 +212,19 @@ impl Reassembly {
         let touched = begun.of(packets).map(|(_, packet)| self.syns.touch(packet.flow_hash()));
         std::hint::black_box(touched.fold(0, |all, tag| all ^ tag));
 
-        let mut keys = [0; BATCH];
+        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
         for (at, packet) in filtered.of(packets) {
             if self.is_wanted(packet) {
                 keys[at] = key_of(packet, flows);
+                ids[asked] = self.table.first(keys[at]);
+                asked += 1;
             }
         }
-        let mut ids = [NONE; BATCH];
-        for (key, id) in keys.iter().zip(&mut ids).filter(|(key, _)| **key != 0) {
-            *id = self.table.first(*key);
-        }
-        let touched = ids.iter().filter(|id| **id != NONE).map(|id| self.table.key(*id));
+        let ids = &ids[..asked];
+        let touched = ids.iter().map(|id| self.table.key(*id));
         std::hint::black_box(touched.fold(0, |all, key| all ^ key));
         // What waits is touched at its beginning and its end.
-        let waits = ids.iter().filter(|id| **id != NONE).flat_map(|id| self.table.works(*id));
+        let waits = ids.iter().flat_map(|id| self.table.works(*id));
         let touched = waits.map(|number| self.works.touch(number));
         std::hint::black_box(touched.fold(0, |all, one| all ^ one));
 
@@ -525,10 +524,17 @@ fn is_candidate(packet: &Packet<'_>) -> bool {
 /// 0 from the lower end to the higher.
 #[inline]
 fn direction(packet: &Packet<'_>) -> usize {
-    let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
+    let (src_port, dst_port) = packet.ports();
     // As numbers: comparing arrays byte by byte is what a SYN would cost most.
-    let (src, dst) = (u128::from_be_bytes(src), u128::from_be_bytes(dst));
-    usize::from((src, src_port) > (dst, dst_port))
+    let from = packet.frame().get(usize::from(packet.layers().l3) + 12..).unwrap_or_default();
+    if packet.ip_version() == 4
+        && let Some(both) = from.first_chunk()
+    {
+        let both = u64::from_be_bytes(*both);
+        return usize::from((both >> 32, src_port) > (both & 0xffff_ffff, dst_port));
+    }
+    let (src, dst) = packet.addresses();
+    usize::from((u128::from_be_bytes(src), src_port) > (u128::from_be_bytes(dst), dst_port))
 }
 
 /// The number of a packet's connection, under the flow numbers' key; never 0.

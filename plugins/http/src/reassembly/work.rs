@@ -79,7 +79,7 @@ pub(super) struct Works {
 }
 
 /// How many spare buffers there are at most, and of how many bytes.
-const SPARE: usize = 1024;
+const SPARE: usize = 4096;
 const SPARE_BYTES: usize = 4096;
 
 /// Memory to be used again, so that a usual stream allocates nothing.
