@@ -10,6 +10,24 @@ use proptest::{prelude::*, sample::select};
 use super::*;
 use crate::packet::{map_v4, unmap_v4};
 
+/// What lies behind a text in the same buffer is no part of it.
+#[test]
+fn the_shortest_texts_are_read_without_harm() {
+    let letters = b"/@1a.:%[ x";
+    for number in 0..letters.len().pow(4) {
+        let text: Vec<u8> = (0..4_u32).map(|at| letters[number / 10_usize.pow(at) % 10]).collect();
+        for cut in 1..=4 {
+            for place in [Place::Text, Place::Url, Place::Host, Place::Products] {
+                let mut found = Vec::new();
+                Finder::default().all(&text, &[0, cut, 4], |_| place, &mut found);
+                let cut = usize::try_from(cut).unwrap();
+                let parted = |found: &Found| found.start < cut && found.end > cut;
+                assert!(!found.iter().any(parted), "{} at {cut}: {found:?}", text.escape_ascii());
+            }
+        }
+    }
+}
+
 /// A pseudonym that can be told by looking: 10.0.0.1 becomes 245.255.255.254.
 fn flipped(address: &[u8; 16]) -> [u8; 16] {
     match unmap_v4(address) {
