@@ -53,7 +53,7 @@ pub(crate) trait Supply: Send + Sync {
 pub(crate) fn choose(
     config: &Config,
     filter: Option<Arc<Filter>>,
-) -> Result<Arc<dyn Supply>, StartError> {
+) -> Result<(Backend, Arc<dyn Supply>), StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
     let setup = setup(capture, workers, filter.clone()).map(Arc::new);
     let mut missing = Vec::new();
@@ -62,7 +62,7 @@ pub(crate) fn choose(
             (Backend::File, _) | (_, None) => {
                 let inputs = input::expand(&capture.files, Path::new(""))?;
                 let files = Files::new(inputs, workers, capture.snaplen as usize, filter)?;
-                return Ok(Arc::new(files));
+                return Ok((Backend::File, Arc::new(files)));
             }
             (Backend::PfRing, Some(setup)) => start::<PfRing>(setup, window(capture)),
             (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window(capture)),
@@ -76,7 +76,7 @@ pub(crate) fn choose(
                 let interfaces = capture.live.as_ref().map(|live| live.interfaces.join(", "));
                 let interfaces = interfaces.unwrap_or_default();
                 tracing::info!("capturing from {interfaces} by {back_end}{others}");
-                return Ok(supply);
+                return Ok((back_end, supply));
             }
             Err(Missing(why)) => missing.push((back_end, why)),
         }

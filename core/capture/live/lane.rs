@@ -129,6 +129,11 @@ impl<R: Ring> Lane<R> {
         (report.received, report.dropped, report.filtered) = (received, dropped, filtered);
     }
 
+    /// Packets that had found no place in the ring when it was last counted.
+    pub(super) fn lost(&self) -> u64 {
+        self.report.lost()
+    }
+
     /// Whether all that was received has been taken.
     pub(super) fn is_drained(&mut self) -> bool {
         if self.ring.peek().is_some() {

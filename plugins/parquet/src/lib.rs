@@ -14,8 +14,9 @@
 //!
 //! Which types the columns have is in `columns`, how they are encoded in `properties`. The
 //! key-value metadata says what a file holds and how it was made: `ringmill.record`,
-//! `ringmill.created_by`, `ringmill.options`, and for each column of addresses
-//! `ringmill.anonymized.COLUMN`, the method or `none`.
+//! `ringmill.created_by`, `ringmill.options`, for each column of addresses
+//! `ringmill.anonymized.COLUMN`, the method or `none`, and `ringmill.manifest`, which
+//! `engine manifest FILE` prints: the engine, its chain, and the ledger up to the end of the file.
 
 mod columns;
 mod file;
@@ -175,7 +176,8 @@ impl Parquet {
             file::clean(&directory, &self.host);
             self.cleaned.insert(directory.clone());
         }
-        self.tables.push(Table::create(plan, &directory, &self.options, &mut self.names)?);
+        let Self { options, names, host, .. } = self;
+        self.tables.push(Table::create(plan, &directory, options, names, host)?);
         Ok(self.tables.len() - 1)
     }
 

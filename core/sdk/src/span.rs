@@ -1,0 +1,64 @@
+//! What an output file is the output of: its manifest, for whoever reads the file later.
+
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondType};
+
+use crate::Host;
+
+/// The span of one output file, from its opening to its closing.
+///
+/// A sink makes one when it opens a file, shows it every batch that goes into the file, and
+/// puts [`manifest`](Self::manifest) into the file, or beside it, when it closes it.
+///
+/// ```
+/// # use ringmill_sdk::{Span, testing::TestHost};
+/// # let (host, _) = TestHost::with_manifest();
+/// let mut span = Span::open(&host);
+/// // span.add(&records) for each batch
+/// let manifest = span.manifest().unwrap();
+/// # assert!(manifest.contains("\"rows\":0"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Span {
+    host: Host,
+    opened: String,
+    rows: u64,
+    /// The least and the greatest `time`.
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    /// A file is opened now.
+    #[must_use]
+    pub fn open(host: &Host) -> Self {
+        let (opened, host) = (host.0.ledger(), host.clone());
+        Self { host, opened, rows: 0, first: i64::MAX, last: i64::MIN }
+    }
+
+    /// These records go into it. Rows of one file need not be in the order of time.
+    pub fn add(&mut self, records: &RecordBatch) {
+        self.rows += records.num_rows() as u64;
+        let times = records.column_by_name("time");
+        let Some(times) = times.and_then(|it| it.as_primitive_opt::<TimestampNanosecondType>())
+        else {
+            return;
+        };
+        if times.null_count() > 0 {
+            return times.iter().flatten().for_each(|time| self.see(time));
+        }
+        times.values().iter().for_each(|&time| self.see(time));
+    }
+
+    fn see(&mut self, time: i64) {
+        (self.first, self.last) = (self.first.min(time), self.last.max(time));
+    }
+
+    /// One JSON document: the engine, the chain with its parameters and without its secrets,
+    /// and the ledger up to now and of this span. `None` where the run has no manifest, as in
+    /// most tests.
+    #[must_use]
+    pub fn manifest(&self) -> Option<String> {
+        let text = self.host.0.manifest(&self.opened, self.rows, self.first, self.last);
+        (!text.is_empty()).then_some(text)
+    }
+}
