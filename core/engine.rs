@@ -165,6 +165,7 @@ impl Engine {
             self.run.goes_live();
         }
         self.run.begins(self.manifest(from)?);
+        self.run.books.begin(Arc::clone(&supply));
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
         let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
@@ -285,7 +286,7 @@ impl Engine {
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
         end.report = source.map(Source::report).unwrap_or_default();
-        tally.lost(end.report.rings.iter().map(RingReport::lost).sum());
+        tally.lost(end.report.rings.iter().map(RingReport::lost_by_ring_alone).sum());
         end.rows = outlet.left.rows.value();
         end.queue_full = outlet.left.queue_full.iter().map(Counter::value).collect();
         end

@@ -234,11 +234,11 @@ impl HostApi for StageHost {
         serde_json::to_string(&self.run.account(&self.stage)).unwrap_or_default()
     }
 
-    fn manifest(&self, opened: &str, rows: u64, first: i64, last: i64) -> String {
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String {
         let Some(manifest) = self.run.manifest.get() else { return String::new() };
         // What cannot be read is not ours; the span is then all of the run.
-        let opened = serde_json::from_str(opened).unwrap_or_default();
-        manifest.of_file(self.run.account(&self.stage), &opened, &Rows { rows, first, last })
+        let began = serde_json::from_str(began).unwrap_or_default();
+        manifest.of_file(self.run.account(&self.stage), &began, &Rows { rows, first, last })
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) trait Supply: Send + Sync {
     /// Looks after what the workers share until `done`; runs on a thread of its own.
     fn watch(&self, _done: &AtomicBool) {}
 
+    /// Packets that the network cards had dropped when they were last looked at.
+    fn lost_by_nics(&self) -> u64 {
+        0
+    }
+
     /// Enters the inputs into the ledger, after all workers are done.
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger);
 }
@@ -159,6 +164,10 @@ impl<B: live::Backend + 'static> Supply for Arc<Shared<B>> {
             (**self).watch().look();
             thread::park_timeout(watch::LOOK);
         }
+    }
+
+    fn lost_by_nics(&self) -> u64 {
+        (**self).watch().lost()
     }
 
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {

@@ -39,7 +39,8 @@ pub trait Source {
     /// Called about once a second, between two calls of `fill`.
     fn second(&mut self) {}
 
-    /// Packets that had found no place in its rings when they were last counted.
+    /// Packets that had found no place in its rings when they were last counted, but for those
+    /// that the network card counts, too.
     fn lost(&self) -> u64 {
         0
     }

@@ -1,6 +1,6 @@
 //! The ledger while the run goes on, for the manifests of the files that are closed in it.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,15 @@ use crate::{
     chain::Rows,
     host::Board,
     sinks::{Left, now},
+    supply::Supply,
 };
 
-/// The counters of all workers, to be read from any thread.
+/// The counters of all workers and network cards, to be read from any thread.
 #[derive(Default)]
-pub struct Books(Mutex<Vec<Worker>>);
+pub struct Books {
+    workers: Mutex<Vec<Worker>>,
+    supply: OnceLock<Arc<dyn Supply>>,
+}
 
 struct Worker {
     live: Arc<CachePadded<Live>>,
@@ -31,8 +35,8 @@ struct Worker {
 pub struct Account {
     /// Nanoseconds since 1970 by the wall clock; of what is in between, its end.
     pub at: i64,
-    /// Packets that found no place in a ring, as of the last second.
-    pub dropped_by_rings: u64,
+    /// Packets that the network cards and the rings dropped, as of the last second.
+    pub lost: u64,
     /// Packets received.
     pub received: u64,
     /// Their bytes on the wire.
@@ -63,6 +67,12 @@ pub struct StageRows {
 }
 
 impl Books {
+    /// The packets will come from here.
+    pub(crate) fn begin(&self, supply: Arc<dyn Supply>) {
+        // A run begins once.
+        let _ = self.supply.set(supply);
+    }
+
     /// The counters of a worker that is about to begin.
     pub(crate) fn add(
         &self,
@@ -72,16 +82,17 @@ impl Books {
         left: &Left,
     ) {
         let (live, board, left) = (Arc::clone(live), Arc::clone(board), left.clone());
-        let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.push(Worker { live, board, stages, left });
     }
 
     /// As of now; `sink` is the number of the one that asks.
     pub(crate) fn account(&self, sink: Option<usize>) -> Account {
-        let mut sum = Account { at: now().0, ..Account::default() };
-        for worker in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let lost = self.supply.get().map_or(0, |supply| supply.lost_by_nics());
+        let mut sum = Account { at: now().0, lost, ..Account::default() };
+        for worker in &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
             let tally = worker.live.tally(&worker.board.reasons());
-            sum.dropped_by_rings += worker.live.lost.load(Relaxed);
+            sum.lost += worker.live.lost.load(Relaxed);
             sum.received += tally.received;
             sum.bytes += tally.bytes;
             sum.passed += tally.passed;
@@ -112,27 +123,27 @@ impl Books {
 
 impl Account {
     /// What came between an earlier time and this one.
-    pub(crate) fn since(&self, opened: &Self) -> Self {
+    pub(crate) fn since(&self, began: &Self) -> Self {
         let mut span = Self {
             at: self.at,
-            dropped_by_rings: self.dropped_by_rings.saturating_sub(opened.dropped_by_rings),
-            received: self.received.saturating_sub(opened.received),
-            bytes: self.bytes.saturating_sub(opened.bytes),
-            passed: self.passed.saturating_sub(opened.passed),
-            rows: self.rows.saturating_sub(opened.rows),
-            queue_full: self.queue_full.saturating_sub(opened.queue_full),
+            lost: self.lost.saturating_sub(began.lost),
+            received: self.received.saturating_sub(began.received),
+            bytes: self.bytes.saturating_sub(began.bytes),
+            passed: self.passed.saturating_sub(began.passed),
+            rows: self.rows.saturating_sub(began.rows),
+            queue_full: self.queue_full.saturating_sub(began.queue_full),
             dropped: self.dropped.clone(),
             stages: self.stages.clone(),
         };
         for (stage, reasons) in &mut span.dropped {
-            let before = opened.dropped.get(stage);
+            let before = began.dropped.get(stage);
             for (reason, count) in reasons {
                 let before = before.and_then(|reasons| reasons.get(reason)).copied();
                 *count = count.saturating_sub(before.unwrap_or_default());
             }
         }
         for rows in &mut span.stages {
-            let before = opened.stages.iter().find(|before| before.stage == rows.stage);
+            let before = began.stages.iter().find(|before| before.stage == rows.stage);
             let Some(before) = before else { continue };
             rows.rows_in = rows.rows_in.saturating_sub(before.rows_in);
             rows.rows_out = rows.rows_out.saturating_sub(before.rows_out);

@@ -42,7 +42,7 @@ pub struct Live {
     pub packets: AtomicU64,
     /// Their bytes on the wire.
     pub bytes: AtomicU64,
-    /// Packets that found no place in its rings, as of the last second.
+    /// Packets that found no place in its rings and that no card counts, as of the last second.
     pub(crate) lost: AtomicU64,
     last: AtomicI64,
     verdicts: [AtomicU64; 256],

@@ -1,5 +1,7 @@
 //! A filter, where it names nobody.
 
+use super::options::HIDDEN;
+
 /// The filter in tcpdump's syntax; where it may name an address or a machine, that there was
 /// one. Shown is one of a few words and of numbers behind some of them.
 pub(super) fn told(filter: &str) -> String {
@@ -15,7 +17,7 @@ pub(super) fn told(filter: &str) -> String {
         }
         ["and", "or", "not"].contains(&word) || WITH_NUMBER.contains(&word) || WORDS.contains(&word)
     });
-    if is_plain { filter.to_owned() } else { "set, not shown".to_owned() }
+    if is_plain { filter } else { HIDDEN }.to_owned()
 }
 
 /// Behind these, numbers are ports, tags, lengths and protocols.
@@ -28,7 +30,7 @@ const WORDS: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{HIDDEN, told};
 
     #[test]
     fn a_filter_that_may_name_somebody_is_not_shown() {
@@ -56,7 +58,7 @@ mod tests {
             "ip6 src 2001:db8::1",
         ];
         for filter in hidden {
-            assert_eq!(told(filter), "set, not shown", "{filter}");
+            assert_eq!(told(filter), HIDDEN, "{filter}");
         }
     }
 }

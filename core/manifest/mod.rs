@@ -129,12 +129,12 @@ pub struct Plugin {
 pub struct OfFile {
     /// From the start of the run until the file was closed.
     pub run: Account,
-    /// From the opening of the file until it was closed.
+    /// From `began` until `ended`.
     pub file: Account,
-    /// When the file was opened, in UTC by the wall clock.
-    pub opened: String,
+    /// When the file before it was closed, or the run began; in UTC by the wall clock.
+    pub began: String,
     /// When it was closed, or this was written.
-    pub closed: String,
+    pub ended: String,
     /// Rows in the file.
     pub rows: u64,
     /// The time of the first row, in UTC; none where rows have no time.
@@ -192,11 +192,11 @@ impl Manifest {
     }
 
     /// As text for a file that is closed now.
-    pub(crate) fn of_file(&self, now: Account, opened: &Account, span: &Rows) -> String {
+    pub(crate) fn of_file(&self, now: Account, began: &Account, span: &Rows) -> String {
         let ledger = OfFile {
-            file: now.since(opened),
-            opened: utc(opened.at),
-            closed: utc(now.at),
+            file: now.since(began),
+            began: utc(began.at),
+            ended: utc(now.at),
             run: now,
             rows: span.rows,
             first_row: (span.first <= span.last).then(|| utc(span.first)),

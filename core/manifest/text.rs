@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde_json::Value;
 
-use super::{Manifest, OfFile, Stage};
+use super::{Manifest, OfFile, Stage, options::HIDDEN};
 use crate::ledger::{
     Account,
     text::{Grouped, count, list},
@@ -58,7 +58,7 @@ impl Manifest {
         };
         let filter = match capture.filter.as_deref() {
             None => String::new(),
-            Some("set, not shown") => {
+            Some(HIDDEN) => {
                 " A capture filter, which is not shown because it may name machines, chose the \
                  packets."
                     .to_owned()
@@ -117,7 +117,7 @@ impl Stage {
         let fact = |name: &str| self.facts.get(name).map(String::as_str);
         let id = fact("key_id")?;
         let whence = match fact("key") {
-            Some("ephemeral") => "which died with the process",
+            Some("ephemeral") => "which dies with the process",
             _ => "kept in a file",
         };
         let epoch = fact("epoch").map(|epoch| format!(", another for each {epoch}"));
@@ -145,52 +145,53 @@ impl OfFile {
             }
             _ => count(self.rows, "row"),
         };
-        let Account { received, passed, dropped_by_rings, queue_full, .. } = &self.run;
-        let dropped = self.run.all_dropped();
-        let reasons = self.run.dropped.iter().flat_map(|(stage, reasons)| {
+        let Account { received, passed, lost, queue_full, dropped, .. } = &self.file;
+        let reasons = dropped.iter().flat_map(|(stage, reasons)| {
             reasons.iter().map(move |(reason, &n)| (format!("{stage}: {reason}"), n))
         });
         let reasons: Vec<_> = reasons.collect();
         let reasons = list(reasons.iter().map(|(name, n)| (name.as_str(), *n)));
-        let dropped = match dropped {
-            0 => "none was dropped by a stage".to_owned(),
+        let dropped = match self.file.all_dropped() {
+            0 => "no stage dropped any".to_owned(),
             n => format!("{} dropped ({reasons})", were(n)),
         };
         let mut text = format!(
-            "This file has {rows}. Of {} that the run had received when it was closed, {} \
-             passed on, and {dropped}.",
+            "This file has {rows}. Its span is from {} to {}: of {} received, {dropped}, and {} \
+             passed on.",
+            to_the_second(&self.began),
+            to_the_second(&self.ended),
             count(*received, "packet"),
             were(*passed)
         );
-        if *dropped_by_rings > 0 {
+        if *lost > 0 {
             text += &format!(
-                " {} more lost before: they found no place in a capture ring.",
-                were(*dropped_by_rings)
+                " {} lost before: network cards and capture rings had no room for them.",
+                were(*lost)
             );
         }
         if *queue_full > 0 {
             text +=
-                &format!(" {} of records lost, because the store was too slow.", were(*queue_full));
+                &format!(" {} not stored, because the store was too slow.", rows_were(*queue_full));
         }
         text
     }
 
     fn table(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "ledger")?;
-        row(f, "  file was open", &format!("{} to {}", self.opened, self.closed))?;
-        for (title, account) in [("  meanwhile", &self.file), ("  since the start", &self.run)] {
-            let Account { received, bytes, passed, dropped_by_rings, rows, .. } = account;
+        row(f, "  span", &format!("{} to {}", self.began, self.ended))?;
+        for (title, account) in [("  in the span", &self.file), ("  since the start", &self.run)] {
+            let Account { received, bytes, passed, lost, rows, .. } = account;
             row(
                 f,
                 title,
                 &format!(
-                    "{} ({}) received; {} passed; {} dropped by stages; {} dropped by rings; {} \
-                     left the chain",
+                    "{} ({}) received; {} passed; {} dropped by stages; {} lost before; {} left the \
+                     chain",
                     count(*received, "packet"),
                     count(*bytes, "byte"),
                     Grouped(*passed),
                     Grouped(account.all_dropped()),
-                    Grouped(*dropped_by_rings),
+                    Grouped(*lost),
                     count(*rows, "row"),
                 ),
             )?;
@@ -209,6 +210,11 @@ impl OfFile {
         }
         Ok(())
     }
+}
+
+/// `1 row was`, `25 rows were`.
+fn rows_were(n: u64) -> String {
+    format!("{} {}", count(n, "row"), if n == 1 { "was" } else { "were" })
 }
 
 /// `1 was`, `25 were`.
@@ -231,7 +237,7 @@ fn short(value: &Value) -> String {
                 .collect();
             format!("[{}]", items.join(", "))
         }
-        Value::String(text) if text.ends_with("not shown") => text.clone(),
+        Value::String(text) if text == HIDDEN => text.clone(),
         other => other.to_string(),
     }
 }

@@ -283,8 +283,8 @@ impl<B: Backend> Source for Live<B> {
     }
 
     fn lost(&self) -> u64 {
-        let open = self.lanes.iter().map(Lane::lost);
-        open.chain(self.closed.iter().map(RingReport::lost)).sum()
+        let open = self.lanes.iter().map(Lane::lost_by_ring_alone);
+        open.chain(self.closed.iter().map(RingReport::lost_by_ring_alone)).sum()
     }
 
     fn stop(&mut self) -> Filled {

@@ -41,10 +41,10 @@ pub trait HostApi: Send + Sync {
     fn suggest(&self, text: &str);
     /// The ledger so far, in the engine's own form; empty where there is none.
     fn ledger(&self) -> String;
-    /// The manifest of a file; empty where there is none. `opened` is what `ledger` said when
-    /// the file was opened; times are of the first and the last row in nanoseconds since 1970,
+    /// The manifest of a file; empty where there is none. `began` is what `ledger` said when
+    /// its span began; times are of the first and the last row in nanoseconds since 1970,
     /// without rows `i64::MAX` and `i64::MIN`.
-    fn manifest(&self, opened: &str, rows: u64, first: i64, last: i64) -> String;
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String;
 }
 
 /// The engine, as one stage sees it.

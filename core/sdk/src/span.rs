@@ -4,23 +4,25 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondT
 
 use crate::Host;
 
-/// The span of one output file, from its opening to its closing.
+/// The span of one output file: from when the file before it was closed, or else from the start
+/// of the run, until it is closed itself. So the spans of a sink follow each other.
 ///
-/// A sink makes one when it opens a file, shows it every batch that goes into the file, and
-/// puts [`manifest`](Self::manifest) into the file, or beside it, when it closes it.
+/// A sink makes one in its `new` and after each file that it closes, shows it every batch that
+/// goes into the file, and puts [`manifest`](Self::manifest) into the file or beside it.
 ///
 /// ```
 /// # use ringmill_sdk::{Span, testing::TestHost};
 /// # let (host, _) = TestHost::with_manifest();
-/// let mut span = Span::open(&host);
+/// let mut span = Span::begin(&host);
 /// // span.add(&records) for each batch
 /// let manifest = span.manifest().unwrap();
-/// # assert!(manifest.contains("\"rows\":0"));
+/// # assert!(manifest.ends_with("\"rows\":0}"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Span {
     host: Host,
-    opened: String,
+    /// The ledger then.
+    began: String,
     rows: u64,
     /// The least and the greatest `time`.
     first: i64,
@@ -28,11 +30,11 @@ pub struct Span {
 }
 
 impl Span {
-    /// A file is opened now.
+    /// What comes from now on is of the next file.
     #[must_use]
-    pub fn open(host: &Host) -> Self {
-        let (opened, host) = (host.0.ledger(), host.clone());
-        Self { host, opened, rows: 0, first: i64::MAX, last: i64::MIN }
+    pub fn begin(host: &Host) -> Self {
+        let (began, host) = (host.0.ledger(), host.clone());
+        Self { host, began, rows: 0, first: i64::MAX, last: i64::MIN }
     }
 
     /// These records go into it. Rows of one file need not be in the order of time.
@@ -58,7 +60,7 @@ impl Span {
     /// most tests.
     #[must_use]
     pub fn manifest(&self) -> Option<String> {
-        let text = self.host.0.manifest(&self.opened, self.rows, self.first, self.last);
+        let text = self.host.0.manifest(&self.began, self.rows, self.first, self.last);
         (!text.is_empty()).then_some(text)
     }
 }

@@ -58,8 +58,8 @@ choice! {
 options! {
     /// Options of `[[sink]] use = "jsonl"`.
     pub struct Options {
-        /// The file to write, or `-` for standard output; directories are made, a file of
-        /// an earlier run is renamed.
+        /// The file to write, or `-` for standard output, which has no manifest; directories
+        /// are made, a file of an earlier run is renamed.
         path: PathBuf,
         /// Not set: "zstd" if the path ends in `.zst`, else "none".
         compression: Option<Compression> = None,
@@ -81,8 +81,8 @@ pub struct Jsonl {
     lines: Vec<u8>,
     frame: Vec<u8>,
     output: Option<Output>,
-    /// That of the open file, with all lines that were taken since it was opened.
-    span: Option<Span>,
+    /// That of the open file, or of the next; with the lines that are not written yet.
+    span: Span,
     /// The first tick that saw the open file, and the first that saw the waiting lines.
     opened: Option<Timestamp>,
     waiting: Option<Timestamp>,
@@ -114,7 +114,7 @@ impl Sink for Jsonl {
             lines: Vec::new(),
             frame: Vec::new(),
             output: None,
-            span: None,
+            span: Span::begin(host),
             opened: None,
             waiting: None,
             files: host.counter("files"),
@@ -126,17 +126,13 @@ impl Sink for Jsonl {
         self.rotate_if_full()?;
         let before = self.lines.len();
         let mut result = self.layouts.append(records, &mut self.lines);
-        if self.lines.len() > before {
-            self.span.get_or_insert_with(|| Span::open(&self.host));
-        }
         if result.is_ok() && (self.compressor.is_none() || self.lines.len() >= FRAME) {
             result = self.write_out();
         }
-        match (&result, &mut self.span) {
-            (Ok(()), Some(span)) => span.add(records),
-            (Ok(()), None) => {}
+        match result {
+            Ok(()) => self.span.add(records),
             // This batch was not taken; lines of earlier ones may still be.
-            (Err(_), _) => self.lines.truncate(before),
+            Err(_) => self.lines.truncate(before),
         }
         result
     }
@@ -186,10 +182,10 @@ impl Jsonl {
                 self.files.add(1);
                 self.opened = None;
                 let output = self.output.insert(output);
-                if let Some(manifest) = self.span.as_ref().and_then(Span::manifest)
+                if let Some(manifest) = self.span.manifest()
                     && !output.describe(&manifest)?
                 {
-                    self.host.info("what is no file has no manifest beside it");
+                    self.host.debug("no manifest: what is no file has none beside it");
                 }
                 output
             }
@@ -206,8 +202,10 @@ impl Jsonl {
 
     /// Brings the manifest beside the file up to date.
     fn describe(&self) -> Result {
-        let (Some(output), Some(span)) = (&self.output, &self.span) else { return Ok(()) };
-        span.manifest().map_or(Ok(()), |manifest| output.describe(&manifest).map(drop))
+        match (&self.output, self.span.manifest()) {
+            (Some(output), Some(manifest)) => output.describe(&manifest).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn rotate_if_full(&mut self) -> Result {
@@ -221,7 +219,7 @@ impl Jsonl {
 
     fn rotate(&mut self) -> Result {
         self.describe()?;
-        self.span = None;
+        self.span = Span::begin(&self.host);
         if let Some(output) = self.output.take() {
             let aside = output.set_aside()?;
             self.host.debug(format_args!("closed `{}`", aside.display()));

@@ -15,7 +15,7 @@ use parquet::{
     file::{metadata::KeyValue, writer::SerializedFileWriter},
 };
 use ringmill_sdk::{
-    Error, Host, Result, Span, Timestamp, arrow_array::RecordBatch, arrow_schema::SchemaRef, schema,
+    Error, Result, Span, Timestamp, arrow_array::RecordBatch, arrow_schema::SchemaRef, schema,
 };
 
 use crate::{
@@ -60,7 +60,7 @@ impl Table {
         directory: &Path,
         options: &Options,
         names: &mut Names,
-        host: &Host,
+        span: Span,
     ) -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| cannot_write(directory, error);
         let properties = properties(options, &plan)?;
@@ -86,7 +86,7 @@ impl Table {
             waiting: Vec::new(),
             waiting_bytes: 0,
             rows: 0,
-            span: Span::open(host),
+            span,
             opened: None,
             file,
         })

@@ -95,9 +95,9 @@ impl HostApi for RHost {
         unsafe { self.vt.ledger()(self.context) }.into_string()
     }
 
-    fn manifest(&self, opened: &str, rows: u64, first: i64, last: i64) -> String {
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String {
         // SAFETY: as in `log`.
-        unsafe { self.vt.manifest()(self.context, opened.into(), rows, first, last) }.into_string()
+        unsafe { self.vt.manifest()(self.context, began.into(), rows, first, last) }.into_string()
     }
 }
 
@@ -200,13 +200,13 @@ unsafe extern "C" fn ledger(context: *const c_void) -> RString {
 
 unsafe extern "C" fn manifest(
     context: *const c_void,
-    opened: RStr<'_>,
+    began: RStr<'_>,
     rows: u64,
     first: i64,
     last: i64,
 ) -> RString {
     // SAFETY: see above.
-    unsafe { api(context) }.manifest(opened.as_str(), rows, first, last).into()
+    unsafe { api(context) }.manifest(began.as_str(), rows, first, last).into()
 }
 
 unsafe extern "C" fn release(context: *const c_void) {
