@@ -64,3 +64,35 @@ impl Span {
         (!text.is_empty()).then_some(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, TimestampNanosecondArray};
+
+    use super::*;
+    use crate::{schema, testing::TestHost};
+
+    #[test]
+    fn it_has_the_first_and_the_last_time_of_its_rows() {
+        let (host, _) = TestHost::with_manifest();
+        let cases: &[(&[&[Option<i64>]], &str)] = &[
+            (&[&[Some(7), Some(3)], &[Some(5)]], "{\"first\":3,\"last\":7,\"rows\":3}"),
+            (&[&[None, Some(-2), None]], "{\"first\":-2,\"last\":-2,\"rows\":3}"),
+        ];
+        for (batches, expected) in cases {
+            let mut span = Span::begin(&host);
+            for times in *batches {
+                let times = TimestampNanosecondArray::from(times.to_vec()).with_timezone("+00:00");
+                let field = schema::time("time").with_nullable(true);
+                let schema = schema::record("r", vec![field]);
+                let times: ArrayRef = Arc::new(times);
+                span.add(&RecordBatch::try_new(schema, vec![times]).unwrap());
+            }
+            assert_eq!(span.manifest().as_deref(), Some(*expected));
+        }
+        let (host, _) = TestHost::new(None);
+        assert_eq!(Span::begin(&host).manifest(), None, "a run without one");
+    }
+}
