@@ -4,20 +4,32 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use ringmill_sdk::{Batch, DynStage, Error, Factory, Output, Role, Timestamp};
+use ringmill_sdk::{Batch, Counter, DynStage, Error, Factory, Output, Role, Timestamp};
 
 use crate::{
     config::{Config, ConfigError, Plugged, SinkEntry},
     host::{self, Board, Run},
     ledger::StageTally,
+    loader,
     registry::{Maker, Registry},
 };
 
 /// How every worker's chain and every sink is made; checked once, at start.
 #[derive(Clone)]
 pub struct Blueprint {
-    stages: Vec<(Plugged, Maker)>,
+    stages: Vec<Entry>,
     sinks: Vec<(SinkEntry, Maker)>,
+}
+
+/// One stage of the blueprint.
+#[derive(Clone)]
+pub struct Entry {
+    /// What the config says of it.
+    pub plugged: Plugged,
+    /// How it is made.
+    pub maker: Maker,
+    /// What is known of the plugin that it comes from.
+    pub plugin: Option<loader::Facts>,
 }
 
 impl Blueprint {
@@ -31,7 +43,8 @@ impl Blueprint {
         let mut stages = Vec::new();
         for plugged in &config.stages {
             let maker = registry.find(plugged, Role::Stage, &config.document)?;
-            stages.push((plugged.clone(), maker));
+            let plugin = plugged.plugin.as_ref().and_then(|path| registry.plugin(path));
+            stages.push(Entry { plugged: plugged.clone(), maker, plugin: plugin.cloned() });
         }
         let mut sinks = Vec::new();
         for entry in &config.sinks {
@@ -49,7 +62,12 @@ impl Blueprint {
     /// What the chain's stages are called in the ledger: their name, numbered from the second
     /// of a name on.
     pub fn stage_labels(&self) -> Vec<String> {
-        labels(self.stages.iter().map(|(plugged, _)| plugged.name.as_str()))
+        labels(self.stages.iter().map(|entry| entry.plugged.name.as_str()))
+    }
+
+    /// Each stage's label and entry, in order.
+    pub fn stages(&self) -> impl Iterator<Item = (String, &Entry)> {
+        self.stage_labels().into_iter().zip(&self.stages)
     }
 
     /// As [`stage_labels`](Self::stage_labels), for the sinks.
@@ -68,12 +86,12 @@ impl Blueprint {
         worker: Option<usize>,
     ) -> Result<Chain, BuildError> {
         let mut slots = Vec::with_capacity(self.stages.len());
-        for ((plugged, maker), label) in self.stages.iter().zip(self.stage_labels()) {
+        for (label, Entry { plugged, maker, .. }) in self.stages() {
             let host = host::host(run, board, &label, worker);
             let stage = maker
                 .build(&plugged.options, &host)
                 .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
-            slots.push(Slot { label, stage, rows_in: 0, rows_out: 0, rows_failed: 0 });
+            slots.push(Slot { label, stage, rows: Rows::default() });
         }
         Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new() })
     }
@@ -144,9 +162,28 @@ pub trait Outlet {
 struct Slot {
     label: String,
     stage: Box<dyn DynStage>,
-    rows_in: u64,
-    rows_out: u64,
-    rows_failed: u64,
+    rows: Rows,
+}
+
+/// The rows of one stage, on one worker; anyone may read them while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    given: Counter,
+    emitted: Counter,
+    failed: Counter,
+}
+
+impl Rows {
+    /// As the ledger shows them.
+    pub(crate) fn tally(&self, label: &str) -> StageTally {
+        StageTally {
+            stage: label.to_owned(),
+            rows_in: self.given.value(),
+            rows_out: self.emitted.value(),
+            rows_failed: self.failed.value(),
+            counters: Vec::new(),
+        }
+    }
 }
 
 /// The stages of one worker.
@@ -232,14 +269,12 @@ impl Chain {
 
     /// What passed each stage so far.
     pub fn tally(&self) -> Vec<StageTally> {
-        let row = |slot: &Slot| StageTally {
-            stage: slot.label.clone(),
-            rows_in: slot.rows_in,
-            rows_out: slot.rows_out,
-            rows_failed: slot.rows_failed,
-            counters: Vec::new(),
-        };
-        self.slots.iter().map(row).collect()
+        self.slots.iter().map(|slot| slot.rows.tally(&slot.label)).collect()
+    }
+
+    /// Each stage's label and rows, to be read while the chain runs.
+    pub fn rows(&self) -> Vec<(String, Rows)> {
+        self.slots.iter().map(|slot| (slot.label.clone(), slot.rows.clone())).collect()
     }
 
     /// Passes on what a stage emitted before it failed, then fails.
@@ -250,7 +285,7 @@ impl Chain {
         result: Result<(), Error>,
         outlet: &mut impl Outlet,
     ) -> Result<(), StageFailure> {
-        self.slots[at].rows_out += rows(&self.emitted);
+        self.slots[at].rows.emitted.add(rows(&self.emitted));
         let passed = self.pass(at + 1, outlet);
         result.map_err(|error| self.slots[at].failed(error)).and(passed)
     }
@@ -263,13 +298,13 @@ impl Chain {
             std::mem::swap(emitted, passing);
             for records in passing.drain(..) {
                 let rows = records.num_rows() as u64;
-                slot.rows_in += rows;
+                slot.rows.given.add(rows);
                 let result = slot.stage.records(records, &mut Output::new(emitted));
                 // It may be the anonymizer, so they cannot go on without it.
-                slot.rows_failed += if result.is_err() { rows } else { 0 };
+                slot.rows.failed.add(if result.is_err() { rows } else { 0 });
                 failure = failure.and(result.map_err(|error| slot.failed(error)));
             }
-            slot.rows_out += rows(emitted);
+            slot.rows.emitted.add(rows(emitted));
         }
         for records in emitted.drain(..) {
             let taken = outlet.take(records).map_err(|error| StageFailure {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossbeam_utils::CachePadded;
-use ringmill_sdk::Factory;
+use ringmill_sdk::{Counter, Factory};
 
 use crate::{
     capture::{
@@ -18,12 +18,13 @@ use crate::{
         file::Read,
         filter::Filter,
         input::{self, Input, InputError},
-        live::RingError,
+        live::{RingError, RingReport},
     },
     chain::{BuildError, Chain},
-    config::{Config, ConfigError, Place},
+    config::{Backend, Config, ConfigError, Place},
     host::{Board, Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
+    manifest::Manifest,
     plan::Plan,
     sinks::{SinkOutlet, Sinks},
     supply::{self, Supply},
@@ -159,10 +160,12 @@ impl Engine {
     /// # Errors
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
     pub fn run(self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
-        let supply = supply::choose(&self.config, self.filter.clone())?;
+        let (from, supply) = supply::choose(&self.config, self.filter.clone())?;
         if !supply.is_replay() {
             self.run.goes_live();
         }
+        self.run.begins(self.manifest(from)?);
+        self.run.books.begin(Arc::clone(&supply));
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
         let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
@@ -177,6 +180,17 @@ impl Engine {
         Ok(self.account(ends, sinks, &*supply))
     }
 
+    /// What goes with the files that come out of a run from here.
+    fn manifest(&self, from: Backend) -> Result<Manifest, InputError> {
+        let inputs = match &self.config.capture.live {
+            Some(live) if from != Backend::File => live.interfaces.len(),
+            _ => self.inputs()?.len(),
+        };
+        let Plan { blueprint, records } = &self.plan;
+        let (facts, capture) = (self.facts(), (from, inputs));
+        Ok(Manifest::new(&self.config, blueprint, records, &facts, capture))
+    }
+
     /// Runs the workers, each on a thread and a core of its own.
     fn work(&self, sinks: &Sinks, supply: &dyn Supply) -> Result<Vec<WorkerEnd>, StartError> {
         // All chains are made and all rings opened before the first packet is taken, so that what
@@ -189,9 +203,8 @@ impl Engine {
             let mut threads = Vec::new();
             for (number, live) in self.live.iter().enumerate() {
                 let outlet = sinks.outlet();
-                let tally = Tally::new(Arc::clone(live));
                 let start = &start;
-                let body = move || self.worker(number, supply, outlet, tally, start);
+                let body = move || self.worker(number, supply, outlet, live, start);
                 let name = format!("worker-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
@@ -223,10 +236,10 @@ impl Engine {
         number: usize,
         supply: &dyn Supply,
         mut outlet: SinkOutlet,
-        mut tally: Tally,
+        live: &Arc<CachePadded<Live>>,
         start: &Start,
     ) -> WorkerEnd {
-        let mut end = WorkerEnd::default();
+        let (mut end, tally) = (WorkerEnd::default(), Tally::new(Arc::clone(live)));
         if let Err(warning) = self.pin(number) {
             tracing::warn!("{warning}");
         }
@@ -242,13 +255,14 @@ impl Engine {
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
+                self.run.books.add(live, &board, chain.rows(), &outlet.left);
                 let replay = supply.is_replay();
                 let (stop, chain) = (&*self.stop, &mut chain);
                 match opened.enable() {
                     Ok(()) => {
                         start.enabled(replay);
                         let (source, outlet) = (&mut *opened, &mut outlet);
-                        let tally = &mut tally;
+                        let tally = &tally;
                         let mut worker = Worker { source, chain, outlet, tally, stop, replay };
                         if let Err(failure) = worker.run() {
                             end.failures.push(failure.to_string());
@@ -272,8 +286,9 @@ impl Engine {
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
         end.report = source.map(Source::report).unwrap_or_default();
-        end.rows = outlet.rows;
-        end.queue_full = outlet.handed.iter().map(|handed| handed.queue_full).collect();
+        tally.lost(end.report.rings.iter().map(RingReport::lost_by_ring_alone).sum());
+        end.rows = outlet.left.rows.value();
+        end.queue_full = outlet.left.queue_full.iter().map(Counter::value).collect();
         end
     }
 

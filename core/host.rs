@@ -1,13 +1,18 @@
 //! The engine as its stages see it, and the board on which one chain's counters hang.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use ringmill_sdk::{
     Counter, Host, HostApi, Level, Reason,
     key::{self, Epoch, Key},
+};
+
+use crate::{
+    ledger::{Account, Books},
+    manifest::{Manifest, Rows},
 };
 
 /// What all chains of a run share; nothing of it is touched by the hot path.
@@ -19,6 +24,9 @@ pub struct Run {
     is_live: AtomicBool,
     suggestions: Mutex<Vec<String>>,
     facts: Mutex<Vec<Facts>>,
+    /// What the workers count.
+    pub(crate) books: Books,
+    manifest: OnceLock<Manifest>,
 }
 
 /// What a stage or a sink declared of itself.
@@ -44,12 +52,26 @@ impl Run {
             is_live: AtomicBool::default(),
             suggestions: Mutex::default(),
             facts: Mutex::default(),
+            books: Books::default(),
+            manifest: OnceLock::new(),
         })
     }
 
     /// Says that the packets come from the wire and not from files; before stages are made.
     pub fn goes_live(&self) {
         self.is_live.store(true, Relaxed);
+    }
+
+    /// The run begins, and this is what goes with the files that come out of it.
+    pub(crate) fn begins(&self, manifest: Manifest) {
+        // A run begins once.
+        let _ = self.manifest.set(manifest);
+    }
+
+    /// The books as they are now, for a sink of this label.
+    fn account(&self, sink: &str) -> Account {
+        let sinks = self.manifest.get().map(|manifest| manifest.sinks.as_slice());
+        self.books.account(sinks.and_then(|sinks| sinks.iter().position(|known| known == sink)))
     }
 
     /// Wipes the secret, now that all stages are made: from here on a stage can forget a key.
@@ -207,6 +229,17 @@ impl HostApi for StageHost {
     fn suggest(&self, text: &str) {
         lock(&self.run.suggestions).push(text.to_owned());
     }
+
+    fn ledger(&self) -> String {
+        serde_json::to_string(&self.run.account(&self.stage)).unwrap_or_default()
+    }
+
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String {
+        let Some(manifest) = self.run.manifest.get() else { return String::new() };
+        // What cannot be read is not ours; the span is then all of the run.
+        let began = serde_json::from_str(began).unwrap_or_default();
+        manifest.of_file(self.run.account(&self.stage), &began, &Rows { rows, first, last })
+    }
 }
 
 /// The lock, also after a panic of another holder: the lists are whole between pushes.
@@ -216,6 +249,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use super::*;
 
     fn hosts(run: &Arc<Run>, labels: &[&str]) -> Vec<Host> {
@@ -256,7 +291,7 @@ mod tests {
         assert_ne!(key(&run, "a", "x"), key(&run, "a", "y"), "two labels");
         assert_ne!(key(&run, "a", "x"), key(&other, "a", "x"), "two runs");
         run.forget_secret();
-        let late = std::panic::catch_unwind(|| key(&run, "a", "x"));
+        let late = std::panic::catch_unwind(AssertUnwindSafe(|| key(&run, "a", "x")));
         assert!(late.is_err(), "a key came out of nothing");
     }
 

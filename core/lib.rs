@@ -20,6 +20,7 @@ mod engine;
 pub mod host;
 pub mod ledger;
 pub mod loader;
+pub mod manifest;
 pub mod plan;
 pub mod registry;
 pub mod sinks;

@@ -2,8 +2,16 @@
 //! pushed through a chain like the workers', and what reaches the end is what sinks get.
 //!
 //! Here stands the gate of privacy: a column of addresses that no stage has marked as
-//! anonymized, or of header fields or URLs that none has marked as redacted, does not reach a
-//! sink, unless the config says in so many words that it may.
+//! anonymized, or of header fields or URLs that none has marked as both redacted and anonymized
+//! (an address may stand in them), does not reach a sink, unless the config says in so many words
+//! that it may.
+//!
+//! Marks stay, so that the two may come in either order. An anonymizer behind the header policy
+//! sees what came out of it; one before it sees all, and what the policy then hashes or lets out
+//! has pseudonyms where addresses were. Columns that are made in between are marked by one alone.
+//!
+//! And a stage that drops packets must stand before the one that makes records of them: behind
+//! it, it would drop what is recorded already.
 
 use std::sync::Arc;
 
@@ -49,7 +57,9 @@ impl Plan {
         let built = blueprint.build_chain(run, &board, None);
         let mut chain = built.map_err(|failed| failed.at(config))?;
         let mut collected = Collect::default();
+        let mut emitters = Vec::new();
         let pushed = chain.schemas().and_then(|schemas| {
+            emitters.extend(schemas.iter().map(|(at, _)| *at));
             schemas.into_iter().try_for_each(|(at, schema)| {
                 chain.push(Some(at), RecordBatch::new_empty(schema), &mut collected)
             })
@@ -62,6 +72,8 @@ impl Plan {
         for index in 0..config.sinks.len() {
             blueprint.build_sink(index, run, &board).map_err(|failed| failed.at(config))?;
         }
+        let droppers: Vec<_> = board.reasons().into_iter().map(|(stage, _)| stage).collect();
+        check_order(config, &blueprint, &emitters, &droppers)?;
         let plan = Self { blueprint, records: collected.0 };
         plan.check_gate(config)?;
         Ok(plan)
@@ -86,6 +98,30 @@ impl Plan {
     }
 }
 
+/// Refuses a stage that drops packets behind all stages that make records of them.
+fn check_order(
+    config: &Config,
+    blueprint: &Blueprint,
+    emitters: &[usize],
+    droppers: &[String],
+) -> Result<(), ConfigError> {
+    let (Some(first), Some(last)) = (emitters.iter().min(), emitters.iter().max()) else {
+        return Ok(());
+    };
+    let labels = blueprint.stage_labels();
+    for (label, stage) in labels.iter().zip(&config.stages).skip(last + 1) {
+        if droppers.contains(label) {
+            let message = format!(
+                "`{label}` drops packets, but `{}` before it has made records of them already; \
+                 put it before `{0}`",
+                labels[*first]
+            );
+            return Err(config.document.at_key(&stage.place, "use", &message));
+        }
+    }
+    Ok(())
+}
+
 /// What no stage has done to a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
@@ -93,6 +129,8 @@ pub enum Lack {
     Anonymized,
     /// Nobody chose what of its values comes out.
     Redacted,
+    /// Addresses that stand in its text are those of the wire.
+    AnonymizedText,
 }
 
 impl Lack {
@@ -107,6 +145,11 @@ impl Lack {
                 "chooses what of it comes out; put `[[stage]] use = \"redact\"` behind the last \
                  stage that makes such columns"
             }
+            Self::AnonymizedText => {
+                "anonymizes the addresses that may stand in it; put an anonymizer (`[[stage]] use \
+                 = \"crypto_pan\"` or `use = \"truncate\"`) behind the last stage that makes such \
+                 columns"
+            }
         }
     }
 }
@@ -115,6 +158,8 @@ impl Lack {
 pub fn identifiable(schema: &Schema) -> Option<(&str, Lack)> {
     let find = |is: fn(&Field) -> bool| schema.fields().iter().find(|field| is(field));
     let addresses = find(schema::is_identifiable).map(|field| (field, Lack::Anonymized));
-    let found = addresses.or_else(|| find(schema::is_unredacted).map(|it| (it, Lack::Redacted)));
+    let found = addresses
+        .or_else(|| find(schema::is_unredacted).map(|field| (field, Lack::Redacted)))
+        .or_else(|| find(schema::may_name_addresses).map(|field| (field, Lack::AnonymizedText)));
     found.map(|(field, lack)| (field.name().as_str(), lack))
 }

@@ -9,7 +9,7 @@ use ringmill_sdk::{DynStage, Factory, Host, Result, Role, abi::Loaded};
 
 use crate::{
     config::{ConfigError, Document, Plugged},
-    loader,
+    loader, manifest,
 };
 
 /// The stages and sinks that are linked in.
@@ -51,6 +51,38 @@ impl Maker {
         }
     }
 
+    /// What it does, as a phrase.
+    pub fn summary(&self) -> &'static str {
+        match self {
+            Self::Static(factory) => factory.summary,
+            Self::Loaded(loaded) => loaded.summary(),
+        }
+    }
+
+    /// The options that it takes.
+    pub(crate) fn options(&self) -> Vec<manifest::Known> {
+        match self {
+            Self::Static(factory) => factory
+                .options
+                .iter()
+                .map(|option| manifest::Known {
+                    name: option.name.to_owned(),
+                    kind: option.kind.to_owned(),
+                    default: option.default.map(|show| show()),
+                })
+                .collect(),
+            Self::Loaded(loaded) => loaded
+                .options()
+                .into_iter()
+                .map(|option| manifest::Known {
+                    name: option.name.into(),
+                    kind: option.kind.into(),
+                    default: (!option.required).then(|| option.default.into()),
+                })
+                .collect(),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Static(factory) => factory.name,
@@ -70,7 +102,7 @@ impl Maker {
 /// Finds what a config names; loads each plugin once.
 pub struct Registry {
     linked: Vec<Factory>,
-    plugins: HashMap<PathBuf, Vec<Loaded>>,
+    plugins: HashMap<PathBuf, loader::Plugin>,
 }
 
 impl Registry {
@@ -126,9 +158,14 @@ impl Registry {
     fn load(&mut self, path: &PathBuf) -> Result<&[Loaded], loader::LoadError> {
         if !self.plugins.contains_key(path) {
             let plugin = loader::load(path)?;
-            self.plugins.insert(path.clone(), plugin.stages);
+            self.plugins.insert(path.clone(), plugin);
         }
-        Ok(self.plugins.get(path).map(Vec::as_slice).unwrap_or_default())
+        Ok(self.plugins.get(path).map(|plugin| plugin.stages.as_slice()).unwrap_or_default())
+    }
+
+    /// What is known of a plugin that was loaded.
+    pub fn plugin(&self, path: &PathBuf) -> Option<&loader::Facts> {
+        self.plugins.get(path).map(|plugin| &plugin.facts)
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use ringmill_sdk::{DynStage, Error, Output, Timestamp, schema};
+use ringmill_sdk::{Counter, DynStage, Error, Output, Timestamp, schema};
 
 use crate::{
     chain::{Blueprint, BuildError, Outlet},
@@ -123,9 +123,10 @@ impl Sinks {
 
     /// A worker's way to all sinks.
     pub fn outlet(&self) -> SinkOutlet {
-        let handed = vec![Handed::default(); self.gates.len()];
+        let queue_full = self.gates.iter().map(|_| Counter::default()).collect();
         let gates = self.gates.clone();
-        SinkOutlet { gates, handed, rows: 0, may_identify: self.may_identify, passed: Vec::new() }
+        let left = Left { rows: Counter::default(), queue_full };
+        SinkOutlet { gates, left, may_identify: self.may_identify, passed: Vec::new() }
     }
 
     /// Lets the sinks write what is queued and waits for them. Every outlet must be gone.
@@ -141,20 +142,20 @@ impl Sinks {
     }
 }
 
-/// What one worker handed to one sink.
-#[derive(Clone, Debug, Default)]
-pub struct Handed {
-    /// Rows that found the queue full and were dropped.
-    pub queue_full: u64,
+/// What left one worker's chain; anyone may read it while it runs.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Rows.
+    pub rows: Counter,
+    /// For each sink, rows that found its queue full and were dropped.
+    pub queue_full: Vec<Counter>,
 }
 
 /// Where a worker's chain ends.
 pub struct SinkOutlet {
     gates: Vec<Gate>,
-    /// For each sink.
-    pub handed: Vec<Handed>,
-    /// Rows that left the chain.
-    pub rows: u64,
+    /// What went out.
+    pub left: Left,
     may_identify: bool,
     /// Schemas that were looked at already.
     passed: Vec<SchemaRef>,
@@ -188,14 +189,14 @@ impl Outlet for SinkOutlet {
             return Ok(());
         }
         self.check(records.schema_ref())?;
-        self.rows += rows;
-        for (gate, handed) in self.gates.iter().zip(&mut self.handed) {
+        self.left.rows.add(rows);
+        for (gate, queue_full) in self.gates.iter().zip(&self.left.queue_full) {
             let records = records.clone();
             let sent = match gate.when_full {
                 WhenFull::Block => gate.queue.send(records).map_err(|_| ()),
                 WhenFull::Drop => match gate.queue.try_send(records) {
                     Err(TrySendError::Full(_)) => {
-                        handed.queue_full += rows;
+                        queue_full.add(rows);
                         Ok(())
                     }
                     Err(TrySendError::Disconnected(_)) => Err(()),

@@ -45,6 +45,11 @@ pub(crate) trait Supply: Send + Sync {
     /// Looks after what the workers share until `done`; runs on a thread of its own.
     fn watch(&self, _done: &AtomicBool) {}
 
+    /// Packets that the network cards had dropped when they were last looked at.
+    fn lost_by_nics(&self) -> u64 {
+        0
+    }
+
     /// Enters the inputs into the ledger, after all workers are done.
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger);
 }
@@ -53,7 +58,7 @@ pub(crate) trait Supply: Send + Sync {
 pub(crate) fn choose(
     config: &Config,
     filter: Option<Arc<Filter>>,
-) -> Result<Arc<dyn Supply>, StartError> {
+) -> Result<(Backend, Arc<dyn Supply>), StartError> {
     let (capture, workers) = (&config.capture, config.engine.workers);
     let setup = setup(capture, workers, filter.clone()).map(Arc::new);
     let mut missing = Vec::new();
@@ -62,7 +67,7 @@ pub(crate) fn choose(
             (Backend::File, _) | (_, None) => {
                 let inputs = input::expand(&capture.files, Path::new(""))?;
                 let files = Files::new(inputs, workers, capture.snaplen as usize, filter)?;
-                return Ok(Arc::new(files));
+                return Ok((Backend::File, Arc::new(files)));
             }
             (Backend::PfRing, Some(setup)) => start::<PfRing>(setup, window(capture)),
             (Backend::AfPacket, Some(setup)) => start::<AfPacket>(setup, window(capture)),
@@ -76,7 +81,7 @@ pub(crate) fn choose(
                 let interfaces = capture.live.as_ref().map(|live| live.interfaces.join(", "));
                 let interfaces = interfaces.unwrap_or_default();
                 tracing::info!("capturing from {interfaces} by {back_end}{others}");
-                return Ok(supply);
+                return Ok((back_end, supply));
             }
             Err(Missing(why)) => missing.push((back_end, why)),
         }
@@ -159,6 +164,10 @@ impl<B: live::Backend + 'static> Supply for Arc<Shared<B>> {
             (**self).watch().look();
             thread::park_timeout(watch::LOOK);
         }
+    }
+
+    fn lost_by_nics(&self) -> u64 {
+        (**self).watch().lost()
     }
 
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {

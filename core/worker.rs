@@ -26,7 +26,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) source: &'a mut dyn Source,
     pub(crate) chain: &'a mut Chain,
     pub(crate) outlet: &'a mut SinkOutlet,
-    pub(crate) tally: &'a mut Tally,
+    pub(crate) tally: &'a Tally,
     pub(crate) stop: &'a AtomicBool,
     /// Stages are told the time of the packets, not the wall clock.
     pub(crate) replay: bool,
@@ -59,6 +59,7 @@ impl Worker<'_> {
             arena.clear();
             if clock.second_passed() {
                 self.source.second();
+                self.tally.lost(self.source.lost());
                 self.chain.tick(self.now(), self.outlet)?;
             }
             if filled == Filled::End {

@@ -80,6 +80,50 @@ fn a_chain_without_the_header_policy_is_refused_with_what_is_missing() {
     }
 }
 
+/// Columns that are made behind the anonymizer may name addresses, whoever redacts them.
+#[test]
+fn text_that_no_anonymizer_saw_is_refused() {
+    let agent = "[[stage]]\nuse = \"user_agent\"\n";
+    let truncate = "[[stage]]\nuse = \"truncate\"\n";
+    let says = "column `user_agent_os_version` of `http_request` would reach this sink as it was \
+                on the wire: no stage anonymizes the addresses that may stand in it; put an \
+                anonymizer (`[[stage]] use = \"crypto_pan\"` or `use = \"truncate\"`) behind the \
+                last stage that makes such columns, or say `allow_identifiable = true` at the top \
+                of the config";
+    let directory = tempfile::tempdir().unwrap();
+    let check = |last: &str| {
+        let config = chain(directory.path(), "", last);
+        let output = engine().args(["check", "--config"]).arg(&config).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, err) = check(&format!("{truncate}{agent}{REDACT}"));
+    assert_eq!(status, Some(2), "{err}");
+    assert!(err.contains(says), "it should say\n{says}\nbut says\n{err}");
+    // What came in the meantime is seen by a second one.
+    let (status, err) = check(&format!("{truncate}{agent}{REDACT}{truncate}"));
+    assert_eq!(status, Some(0), "{err}");
+}
+
+#[test]
+fn what_drops_packets_behind_their_records_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let both = format!("{REDACT}[[stage]]\nuse = \"truncate\"\n");
+    for (late, name) in [
+        ("[[stage]]\nuse = \"exclude\"\nprefixes = [\"192.0.2.0/24\"]\n", "exclude"),
+        ("[[stage]]\nuse = \"sample\"\nprobability = 0.5\n", "sample"),
+    ] {
+        let config = chain(directory.path(), "", &format!("{late}{both}"));
+        let output = engine().args(["check", "--config"]).arg(&config).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {err}");
+        let says = format!(
+            "test.toml:11:7: `{name}` drops packets, but `http` before it has made records of \
+             them already; put it before `http`"
+        );
+        assert!(err.contains(&says), "it should say\n{says}\nbut says\n{err}");
+    }
+}
+
 #[test]
 fn the_gate_opens_by_an_anonymizer_or_in_so_many_words() {
     let both = format!("{REDACT}[[stage]]\nuse = \"truncate\"\n");
@@ -105,12 +149,15 @@ fn the_gate_opens_by_an_anonymizer_or_in_so_many_words() {
 /// Emits a column of addresses, or of URLs, that it never announced.
 struct Leak {
     url: bool,
+    redacted: bool,
 }
 
 options! {
     struct LeakOptions {
         /// A column of URLs.
         url: bool = false,
+        /// It was redacted, and may still name addresses.
+        redacted: bool = false,
     }
 }
 
@@ -118,15 +165,17 @@ impl Stage for Leak {
     const NAME: &'static str = "leak";
     type Config = LeakOptions;
 
-    fn new(LeakOptions { url }: LeakOptions, _: &Host) -> Result<Self> {
-        Ok(Self { url })
+    fn new(LeakOptions { url, redacted }: LeakOptions, _: &Host) -> Result<Self> {
+        Ok(Self { url, redacted })
     }
 
     fn packets(&mut self, batch: &mut Batch<'_>, out: &mut Output<'_>) -> Result {
         let Some(packet) = batch.live().next() else { return Ok(()) };
         let address = packet.addresses().0;
         let (field, column): (_, ArrayRef) = if self.url {
-            (schema::text("who", schema::Kind::Url), Arc::new(StringArray::from(vec!["/?q=me"])))
+            let field = schema::text("who", schema::Kind::Url);
+            let field = if self.redacted { schema::redacted(&field, "leak") } else { field };
+            (field, Arc::new(StringArray::from(vec!["/?q=me"])))
         } else {
             let column = FixedSizeBinaryArray::try_from_iter([address].into_iter())?;
             (schema::address("who"), Arc::new(column))
@@ -137,11 +186,11 @@ impl Stage for Leak {
 
 #[test]
 fn what_a_stage_did_not_announce_does_not_leak_either() {
-    for url in [false, true] {
+    for options in ["", "url = true", "url = true\nredacted = true"] {
         let directory = tempfile::tempdir().unwrap();
         // After the anonymizer, where nothing would catch it.
         let last = format!(
-            "{REDACT}[[stage]]\nuse = \"truncate\"\n[[stage]]\nuse = \"leak\"\nurl = {url}\n"
+            "{REDACT}[[stage]]\nuse = \"truncate\"\n[[stage]]\nuse = \"leak\"\n{options}\n"
         );
         let path = chain(directory.path(), "", &last);
         let config = config::parse(&path, std::fs::read_to_string(&path).unwrap()).unwrap();

@@ -104,7 +104,8 @@ fn config(directory: &Path, engine: &str, key: &str, capture: &Path) -> PathBuf 
         &format!(
             "{engine}[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n\
              [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
-             [[stage]]\nuse = \"http\"\n{of_http}\n[[stage]]\nuse = \"crypto_pan\"\n{key}\n\
+             [[stage]]\nuse = \"http\"\n{of_http}\n[[stage]]\nuse = \"redact\"\n{of_http}\n\
+             [[stage]]\nuse = \"crypto_pan\"\n{key}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {:?}\n",
             directory.join("out.jsonl")
         ),

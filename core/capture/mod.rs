@@ -39,6 +39,12 @@ pub trait Source {
     /// Called about once a second, between two calls of `fill`.
     fn second(&mut self) {}
 
+    /// Packets that had found no place in its rings when they were last counted, but for those
+    /// that the network card counts, too.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// The run is to end. [`Filled::More`] where packets have been received that are still to
     /// be taken: then `fill` is called until it says that there are no more.
     fn stop(&mut self) -> Filled {

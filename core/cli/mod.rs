@@ -4,6 +4,7 @@
 mod describe;
 mod doctor;
 mod keygen;
+mod manifest;
 mod progress;
 mod run;
 mod secrecy;
@@ -82,6 +83,13 @@ enum Command {
     ///
     /// The file is new, for its owner only, and never overwrites another.
     Keygen(keygen::KeygenArgs),
+    /// Prints how an output file came about, as text for a paper's methods section
+    ///
+    /// FILE is a Parquet file, a file of JSON Lines with its manifest beside it, or a manifest.
+    Manifest {
+        /// The output file
+        file: PathBuf,
+    },
     /// Prints completions for a shell
     Completions {
         /// Which shell
@@ -111,6 +119,7 @@ pub(crate) fn main() -> ExitCode {
             }
         },
         (Some(Command::Keygen(arguments)), _) => keygen::keygen(&arguments),
+        (Some(Command::Manifest { file }), _) => manifest::manifest(&file),
         (Some(Command::Completions { shell }), _) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);

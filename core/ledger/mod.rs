@@ -10,16 +10,18 @@
 //! rows that left the chain = acknowledged + dropped, for each sink
 //! ```
 
-mod text;
+mod books;
+pub(crate) mod text;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
+pub use books::{Account, Books};
 use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, Timestamp};
 use serde::Serialize;
@@ -32,30 +34,70 @@ use crate::{
     sinks::SinkTally,
 };
 
-/// What one worker counts while it runs; a progress bar reads it from outside.
-#[derive(Debug, Default)]
+/// What one worker counts while it runs; a progress bar and the manifests of files read it from
+/// outside.
+#[derive(Debug)]
 pub struct Live {
     /// Packets received.
     pub packets: AtomicU64,
     /// Their bytes on the wire.
     pub bytes: AtomicU64,
+    /// Packets that found no place in its rings and that no card counts, as of the last second.
+    pub(crate) lost: AtomicU64,
     last: AtomicI64,
+    verdicts: [AtomicU64; 256],
+    /// The stage that failed, and the packets that were in the chain then.
+    failed: OnceLock<(String, u64)>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            last: AtomicI64::new(0),
+            verdicts: [const { AtomicU64::new(0) }; 256],
+            failed: OnceLock::new(),
+        }
+    }
+}
+
+impl Live {
+    /// The counts so far, with the reasons' names.
+    pub(crate) fn tally(&self, reasons: &[(String, String)]) -> WorkerTally {
+        let [passed, verdicts @ ..] = &self.verdicts;
+        let mut dropped: Drops = BTreeMap::new();
+        for (count, (stage, reason)) in verdicts.iter().zip(reasons) {
+            let count = count.load(Relaxed);
+            if count > 0 {
+                *dropped.entry(stage.clone()).or_default().entry(reason.clone()).or_default() +=
+                    count;
+            }
+        }
+        if let Some((stage, count)) = self.failed.get().filter(|(_, count)| *count > 0) {
+            dropped.entry(stage.clone()).or_default().insert("stage_failed".to_owned(), *count);
+        }
+        WorkerTally {
+            received: self.packets.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            passed: passed.load(Relaxed),
+            dropped,
+        }
+    }
 }
 
 /// A worker's counts of packets.
 #[derive(Debug)]
 pub struct Tally {
-    /// On a cache line of the worker's own; written by plain stores, once a batch.
+    /// On cache lines of the worker's own; written by plain loads and stores.
     live: Arc<CachePadded<Live>>,
-    verdicts: Box<[u64; 256]>,
-    /// The stage that failed, and the packets that were in the chain then.
-    failed: Option<(String, u64)>,
 }
 
 impl Tally {
     /// Counts into `live`.
     pub fn new(live: Arc<CachePadded<Live>>) -> Self {
-        Self { live, verdicts: Box::new([0; 256]), failed: None }
+        Self { live }
     }
 
     /// Counts a batch that the source gave.
@@ -63,7 +105,7 @@ impl Tally {
     pub(crate) fn received(&self, batch: &Batch<'_>) {
         let Some(last) = batch.all().last() else { return };
         let bytes: u64 = batch.all().iter().map(|packet| u64::from(packet.wire_len())).sum();
-        let Live { packets: count, bytes: sum, last: time } = &**self.live;
+        let Live { packets: count, bytes: sum, last: time, .. } = &**self.live;
         count.store(count.load(Relaxed) + batch.all().len() as u64, Relaxed);
         sum.store(sum.load(Relaxed) + bytes, Relaxed);
         time.store(last.time().0, Relaxed);
@@ -71,19 +113,27 @@ impl Tally {
 
     /// Counts what the chain decided.
     #[inline]
-    pub(crate) fn verdicts(&mut self, batch: &Batch<'_>) {
+    pub(crate) fn verdicts(&self, batch: &Batch<'_>) {
         for packet in batch.all() {
-            self.verdicts[usize::from(packet.verdict())] += 1;
+            let count = &self.live.verdicts[usize::from(packet.verdict())];
+            count.store(count.load(Relaxed) + 1, Relaxed);
         }
     }
 
     /// Counts a batch in which a stage failed: what was not dropped before did not pass.
     #[cold]
-    pub(crate) fn failed(&mut self, batch: &Batch<'_>, stage: &str) {
-        let passed = self.verdicts[0];
+    pub(crate) fn failed(&self, batch: &Batch<'_>, stage: &str) {
+        let passed = self.live.verdicts[0].load(Relaxed);
         self.verdicts(batch);
-        self.failed = Some((stage.to_owned(), self.verdicts[0] - passed));
-        self.verdicts[0] = passed;
+        let failed = self.live.verdicts[0].load(Relaxed) - passed;
+        self.live.verdicts[0].store(passed, Relaxed);
+        // A worker ends with its first failure.
+        let _ = self.live.failed.set((stage.to_owned(), failed));
+    }
+
+    /// So many packets have found no place in the worker's rings.
+    pub(crate) fn lost(&self, packets: u64) {
+        self.live.lost.store(packets, Relaxed);
     }
 
     /// The time of the newest packet.
@@ -93,22 +143,7 @@ impl Tally {
 
     /// The counts, with the reasons' names.
     pub(crate) fn finish(&self, reasons: &[(String, String)]) -> WorkerTally {
-        let mut dropped: Drops = BTreeMap::new();
-        for (&count, (stage, reason)) in self.verdicts[1..].iter().zip(reasons) {
-            if count > 0 {
-                *dropped.entry(stage.clone()).or_default().entry(reason.clone()).or_default() +=
-                    count;
-            }
-        }
-        if let Some((stage, count)) = self.failed.as_ref().filter(|(_, count)| *count > 0) {
-            dropped.entry(stage.clone()).or_default().insert("stage_failed".to_owned(), *count);
-        }
-        WorkerTally {
-            received: self.live.packets.load(Relaxed),
-            bytes: self.live.bytes.load(Relaxed),
-            passed: self.verdicts[0],
-            dropped,
-        }
+        self.live.tally(reasons)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::Ledger;
 
 /// A number with a comma between its thousands.
-struct Grouped(u64);
+pub(crate) struct Grouped(pub(crate) u64);
 
 impl Display for Grouped {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -22,7 +22,7 @@ impl Display for Grouped {
 }
 
 /// A count with its noun.
-fn count(n: u64, noun: &str) -> String {
+pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", Grouped(n), if n == 1 { "" } else { "s" })
 }
 
@@ -51,7 +51,7 @@ fn wrapped(text: &str, indent: usize) -> String {
     out
 }
 
-fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
+pub(crate) fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     let parts: Vec<_> = counts.map(|(name, n)| format!("{name} {}", Grouped(n))).collect();
     parts.join(", ")
 }

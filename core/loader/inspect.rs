@@ -9,6 +9,8 @@ use object::{
 };
 use ringmill_sdk::abi::{INFO_SYMBOL, Info, ROOT_SYMBOL, SEMANTICS};
 
+use crate::manifest;
+
 pub(super) const NOT_A_PLUGIN: &str = "it is a shared library, but not a ringmill plugin; was it \
                                        built from a crate that says `export_plugin!`?";
 
@@ -19,6 +21,8 @@ pub struct Facts {
     pub sdk: String,
     /// The compiler.
     pub rustc: String,
+    /// First 16 hex digits of the SHA-256 of the file.
+    pub sha256: String,
 }
 
 pub(super) fn cannot_read(error: &io::Error) -> String {
@@ -100,7 +104,7 @@ fn bytes_of_plugin(bytes: &[u8]) -> Result<Facts, String> {
             env!("CARGO_PKG_VERSION")
         )
     })?;
-    check(&info)
+    check(&info, bytes)
 }
 
 /// What is shown to an operator must not move their cursor.
@@ -117,8 +121,9 @@ fn is_program(elf: &File<'_>) -> bool {
     table.iter().any(|entry| entry.tag == DT_FLAGS_1 && entry.val & DF_1_PIE.0 != 0)
 }
 
-fn check(info: &Info) -> Result<Facts, String> {
-    let facts = Facts { sdk: info.sdk(), rustc: info.rustc() };
+fn check(info: &Info, bytes: &[u8]) -> Result<Facts, String> {
+    let sha256 = manifest::sha256(bytes);
+    let facts = Facts { sdk: info.sdk(), rustc: info.rustc(), sha256 };
     let built = format!("it was built with ringmill-sdk {} by {}", facts.sdk, facts.rustc);
     let semantics = u32::from_le_bytes(info.semantics);
     if semantics != SEMANTICS || family(&facts.sdk) != family(env!("CARGO_PKG_VERSION")) {

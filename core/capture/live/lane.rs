@@ -46,6 +46,11 @@ impl RingReport {
         self.dropped.values().sum()
     }
 
+    /// As [`lost`](Self::lost); none where the driver counts them, too.
+    pub fn lost_by_ring_alone(&self) -> u64 {
+        if self.counted_by_driver { 0 } else { self.lost() }
+    }
+
     /// Packets that were put into the ring and are not accounted for yet.
     pub(super) fn left(&self) -> u64 {
         self.received.saturating_sub(self.filtered + self.taken + self.not_taken)
@@ -127,6 +132,11 @@ impl<R: Ring> Lane<R> {
             self.second = (received, lost);
         }
         (report.received, report.dropped, report.filtered) = (received, dropped, filtered);
+    }
+
+    /// See [`RingReport::lost_by_ring_alone`], as of when it was last counted.
+    pub(super) fn lost_by_ring_alone(&self) -> u64 {
+        self.report.lost_by_ring_alone()
     }
 
     /// Whether all that was received has been taken.

@@ -282,6 +282,11 @@ impl<B: Backend> Source for Live<B> {
         self.tend();
     }
 
+    fn lost(&self) -> u64 {
+        let open = self.lanes.iter().map(Lane::lost_by_ring_alone);
+        open.chain(self.closed.iter().map(RingReport::lost_by_ring_alone)).sum()
+    }
+
     fn stop(&mut self) -> Filled {
         self.lanes.iter_mut().for_each(|lane| lane.ring.stop());
         self.stopped = Some(Instant::now());

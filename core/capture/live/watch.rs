@@ -108,6 +108,15 @@ impl Watch {
         }
     }
 
+    /// Packets that the cards had dropped when they were last looked at, by their own count.
+    pub fn lost(&self) -> u64 {
+        let of = |watched: &Watched| -> u64 {
+            let notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.report.nic_dropped.values().sum()
+        };
+        self.interfaces.iter().map(of).sum()
+    }
+
     /// What became of the interfaces.
     pub fn end(&self) -> Vec<InterfaceReport> {
         self.look();

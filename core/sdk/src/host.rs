@@ -39,6 +39,12 @@ pub trait HostApi: Send + Sync {
     fn is_replay(&self) -> bool;
     fn declare(&self, name: &str, value: &str);
     fn suggest(&self, text: &str);
+    /// The ledger so far, in the engine's own form; empty where there is none.
+    fn ledger(&self) -> String;
+    /// The manifest of a file; empty where there is none. `began` is what `ledger` said when
+    /// its span began; times are of the first and the last row in nanoseconds since 1970,
+    /// without rows `i64::MAX` and `i64::MIN`.
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String;
 }
 
 /// The engine, as one stage sees it.
@@ -126,6 +132,13 @@ impl Host {
     /// it must not tell a secret. Said twice, the last value stays.
     pub fn declare(&self, name: &str, value: impl fmt::Display) {
         self.0.declare(name, &value.to_string());
+    }
+
+    /// Says in one sentence, without its full stop, what this stage did to the data, for the
+    /// methods section of a paper: `IP addresses were replaced by ...`. `engine manifest`
+    /// prints it, with the key's id where there is one. It is the fact `methods`.
+    pub fn describe(&self, sentence: impl fmt::Display) {
+        self.declare("methods", sentence);
     }
 
     /// Shows the user, after the run, what to do with what was written: one line to paste.

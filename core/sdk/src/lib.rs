@@ -36,6 +36,7 @@ mod panics;
 pub mod render;
 pub mod schema;
 mod sink;
+mod span;
 mod stage;
 pub mod testing;
 
@@ -56,6 +57,7 @@ pub use packet::{
     BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4,
 };
 pub use sink::SinkStage;
+pub use span::Span;
 pub use stage::{Output, Sink, Stage};
 
 /// What most stages need, for `use ringmill_sdk::prelude::*`.
@@ -64,7 +66,7 @@ pub mod prelude {
     pub use crate::arrow_schema::SchemaRef;
     pub use crate::{
         AddressMap, Batch, Class, Counter, Error, Host, NoOptions, OptionHelp, Output, Packet,
-        Reason, Result, Sink, Stage, Timestamp, choice, export_plugin, options, schema,
+        Reason, Result, Sink, Span, Stage, Timestamp, choice, export_plugin, options, schema,
         special::Special,
     };
 }

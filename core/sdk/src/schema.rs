@@ -21,6 +21,9 @@ pub const REDACTED: &str = "ringmill.redacted";
 /// Metadata key of a schema: the name of the record type.
 pub const RECORD: &str = "ringmill.record";
 
+/// Key under which an output file holds the manifest of its run, where its format has metadata.
+pub const MANIFEST: &str = "ringmill.manifest";
+
 /// What the values of a column mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -36,7 +36,12 @@ impl AddressMap for Constant {
     const OPAQUE: bool = true;
     type Config = Options;
 
-    fn new(Options { v4, v6, special }: Options, _: &Host) -> Result<Self> {
+    fn new(Options { v4, v6, special }: Options, host: &Host) -> Result<Self> {
+        host.describe(format_args!(
+            "All IP addresses, also those inside header fields and URLs, were replaced by one and \
+             the same{}",
+            special.told()
+        ));
         Ok(Self { v4: v4.into(), v6: v6.into(), special })
     }
 

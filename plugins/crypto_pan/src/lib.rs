@@ -78,6 +78,11 @@ impl AddressMap for CryptoPan {
 
     fn new(Options { key_file, key, special }: Options, host: &Host) -> Result<Self> {
         let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        host.describe(format_args!(
+            "IP addresses, also those inside header fields and URLs, were replaced by pseudonyms \
+             that keep common prefixes, by Crypto-PAn (Xu et al., ICNP 2002){}",
+            special.told()
+        ));
         Ok(Self { pan: Current::new(keys, host, |key| Ok(Pan::new(key)))?, special })
     }
 

@@ -56,6 +56,11 @@ impl Stage for Exclude {
         host.declare("prefixes", v4.len() + v6.len());
         host.declare("addresses_v4", v4.addresses());
         host.declare("addresses_v6", v6.addresses());
+        host.describe(format_args!(
+            "Packets from and to the networks of an exclusion list ({} in all) were dropped before \
+             anything was recorded of them",
+            v4.len() + v6.len()
+        ));
         let (excluded, undecoded) = (host.reason("excluded"), host.reason("undecoded"));
         Ok(Self { v4, v6, excluded, undecoded })
     }

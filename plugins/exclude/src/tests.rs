@@ -174,7 +174,8 @@ fn readers_are_told_how_many() {
     assert_eq!(facts["prefixes"], "3");
     assert_eq!(facts["addresses_v4"], "257");
     assert_eq!(facts["addresses_v6"], (1_u128 << 96).to_string());
-    assert_eq!(facts.len(), 3);
+    assert!(facts["methods"].contains("an exclusion list (3 in all)"), "{facts:?}");
+    assert_eq!(facts.len(), 4);
 }
 
 #[test]

@@ -166,6 +166,14 @@ impl Stage for Http {
                 (Flows::new(&host.ephemeral_key("http.table")), Some(Epochs::new(epoch, keys)))
             }
         };
+        host.describe(format_args!(
+            "The heads of HTTP/1 requests and responses were taken out of {}; bodies were not kept. \
+             Connections are numbered by a keyed hash of both ends",
+            match options.reassemble {
+                true => "TCP streams, put together from their segments",
+                false => "single TCP segments",
+            }
+        ));
         let columns = Columns::new(&options.columns)?;
         let mut heads = Heads::new(options.rows, epochs, host);
         for kind in [Kind::Request, Kind::Response] {

@@ -121,6 +121,15 @@ impl AddressMap for Ipcrypt {
 
     fn new(Options { mode, key_file, key, special }: Options, host: &Host) -> Result<Self> {
         let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        let how = match mode {
+            Mode::Deterministic => "were encrypted whole, by ipcrypt-deterministic",
+            Mode::PrefixPreserving => "were encrypted so that prefixes stay common, by ipcrypt-pfx",
+        };
+        host.describe(format_args!(
+            "IP addresses, also those inside header fields and URLs, {how} \
+             (draft-denis-ipcrypt){}",
+            special.told()
+        ));
         let make: fn(&Key) -> Result<Cipher> = match mode {
             Mode::Deterministic => |key| Ok(deterministic(key)),
             Mode::PrefixPreserving => |key| prefix(key),

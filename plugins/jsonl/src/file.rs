@@ -15,6 +15,8 @@ use std::{
 
 use ringmill_sdk::{Error, Host, Result, render};
 
+use crate::sidecar;
+
 /// An open file, pipe or device.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -133,6 +135,14 @@ impl Output {
         }
     }
 
+    /// Puts the manifest beside the file; whether there is such a place.
+    pub(crate) fn describe(&self, manifest: &str) -> Result<bool> {
+        let Some(path) = &self.regular else { return Ok(false) };
+        sidecar::write(path, manifest).map(|()| true).map_err(|error| {
+            Error::new(format!("cannot write the manifest beside {}: {error}", self.shown))
+        })
+    }
+
     /// Closes the file and gives it a name of its own.
     pub(crate) fn set_aside(self) -> Result<PathBuf> {
         self.sync()?;
@@ -168,6 +178,7 @@ fn set_aside(path: &Path, time: SystemTime) -> io::Result<PathBuf> {
         // Nobody else gives out these names: whoever does holds the lock of `path`.
         if !aside.try_exists()? {
             fs::rename(path, &aside)?;
+            sidecar::rename(path, &aside)?;
             return Ok(aside);
         }
     }

@@ -17,12 +17,18 @@
 //! `records.jsonl` becomes `records-20261123T031500Z-000001.jsonl`, by the time of its last
 //! write. So `path` always names the newest records.
 //!
+//! Beside a file lies `FILE.manifest.json`, which says how it came about (`engine manifest FILE`
+//! prints it): written when the file is begun, so that a killed run leaves it too, and again with
+//! the ledger up to then whenever the file is flushed or set aside. It is renamed with its file.
+//! Standard output, pipes and devices have none.
+//!
 //! The JSON is written by hand from the Arrow columns, a quarter of the time that a general
 //! writer takes.
 
 mod escape;
 mod file;
 mod lines;
+mod sidecar;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -52,8 +58,8 @@ choice! {
 options! {
     /// Options of `[[sink]] use = "jsonl"`.
     pub struct Options {
-        /// The file to write, or `-` for standard output; directories are made, a file of
-        /// an earlier run is renamed.
+        /// The file to write, or `-` for standard output, which has no manifest; directories
+        /// are made, a file of an earlier run is renamed.
         path: PathBuf,
         /// Not set: "zstd" if the path ends in `.zst`, else "none".
         compression: Option<Compression> = None,
@@ -75,6 +81,8 @@ pub struct Jsonl {
     lines: Vec<u8>,
     frame: Vec<u8>,
     output: Option<Output>,
+    /// That of the open file, or of the next; with the lines that are not written yet.
+    span: Span,
     /// The first tick that saw the open file, and the first that saw the waiting lines.
     opened: Option<Timestamp>,
     waiting: Option<Timestamp>,
@@ -106,6 +114,7 @@ impl Sink for Jsonl {
             lines: Vec::new(),
             frame: Vec::new(),
             output: None,
+            span: Span::begin(host),
             opened: None,
             waiting: None,
             files: host.counter("files"),
@@ -120,9 +129,10 @@ impl Sink for Jsonl {
         if result.is_ok() && (self.compressor.is_none() || self.lines.len() >= FRAME) {
             result = self.write_out();
         }
-        if result.is_err() {
+        match result {
+            Ok(()) => self.span.add(records),
             // This batch was not taken; lines of earlier ones may still be.
-            self.lines.truncate(before);
+            Err(_) => self.lines.truncate(before),
         }
         result
     }
@@ -142,7 +152,8 @@ impl Sink for Jsonl {
 
     fn flush(&mut self) -> Result {
         self.write_out()?;
-        self.output.as_ref().map_or(Ok(()), Output::sync)
+        self.output.as_ref().map_or(Ok(()), Output::sync)?;
+        self.describe()
     }
 }
 
@@ -170,7 +181,13 @@ impl Jsonl {
                 };
                 self.files.add(1);
                 self.opened = None;
-                self.output.insert(output)
+                let output = self.output.insert(output);
+                if let Some(manifest) = self.span.manifest()
+                    && !output.describe(&manifest)?
+                {
+                    self.host.debug("no manifest: what is no file has none beside it");
+                }
+                output
             }
         };
         output.write(bytes)?;
@@ -183,6 +200,14 @@ impl Jsonl {
         Ok(())
     }
 
+    /// Brings the manifest beside the file up to date.
+    fn describe(&self) -> Result {
+        match (&self.output, self.span.manifest()) {
+            (Some(output), Some(manifest)) => output.describe(&manifest).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     fn rotate_if_full(&mut self) -> Result {
         let limit = self.options.rotate_mib.map(|mib| mib.saturating_mul(1 << 20));
         let full = |output: &Output| limit.is_some_and(|limit| output.len() >= limit);
@@ -193,6 +218,8 @@ impl Jsonl {
     }
 
     fn rotate(&mut self) -> Result {
+        self.describe()?;
+        self.span = Span::begin(&self.host);
         if let Some(output) = self.output.take() {
             let aside = output.set_aside()?;
             self.host.debug(format_args!("closed `{}`", aside.display()));

@@ -580,3 +580,73 @@ fn a_directory_that_may_not_be_written_is_named() {
     let error = sink.write(&numbers(0, 1, 0)).unwrap_err();
     assert!(error.message().starts_with("cannot make the directory `/proc/nowhere`: "), "{error}");
 }
+
+/// The manifest beside a file; in tests it holds the rows of its span.
+fn rows_beside(path: impl Into<PathBuf>) -> u64 {
+    let text = fs::read_to_string(sidecar::beside(&path.into())).unwrap();
+    assert!(text.ends_with('\n'), "{text}");
+    serde_json::from_str::<Value>(&text).unwrap()["rows"].as_u64().unwrap()
+}
+
+#[test]
+fn a_file_has_its_manifest_beside_it_from_its_first_line_on() {
+    for ending in ["", ".zst"] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join(format!("a.jsonl{ending}"));
+        let (host, _) = TestHost::with_manifest();
+        let options = format!("path = {path:?}\nrotate_seconds = 60");
+        let sink = || Jsonl::new(parse_config(&options).unwrap(), &host).unwrap();
+        let mut first = sink();
+        assert!(names(&directory).is_empty(), "something was written before a line");
+        first.write(&numbers(0, 3, 0)).unwrap();
+        // Ticks see the waiting lines written, the file open, and it old.
+        for second in [0, 5, 6] {
+            first.tick(Timestamp(second * SECOND)).unwrap();
+        }
+        assert!(sidecar::beside(&path).exists(), "a killed run would leave none");
+        first.write(&numbers(3, 2, 0)).unwrap();
+        first.flush().unwrap();
+        assert_eq!(rows_beside(&path), 5);
+        first.write(&numbers(5, 2, 0)).unwrap();
+        first.tick(Timestamp(7 * SECOND)).unwrap();
+        first.tick(Timestamp(70 * SECOND)).unwrap();
+        let aside: Vec<_> = names(&directory);
+        assert_eq!(aside.len(), 2, "{aside:?}");
+        assert_eq!(rows_beside(directory.path().join(&aside[0])), 7, "{aside:?}");
+
+        // The next file counts anew, and that of another run is renamed with its own.
+        first.write(&numbers(7, 1, 0)).unwrap();
+        first.flush().unwrap();
+        assert_eq!(rows_beside(&path), 1);
+        drop(first);
+        let mut second = sink();
+        second.write(&numbers(0, 4, 0)).unwrap();
+        second.flush().unwrap();
+        let mut rows: Vec<_> = names(&directory)
+            .into_iter()
+            .filter(|name| !name.ends_with(".manifest.json"))
+            .map(|name| (rows_beside(directory.path().join(&name)), name))
+            .map(|(rows, name)| (rows, read(directory.path().join(name)).len() as u64))
+            .collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [(1, 1), (4, 4), (7, 7)], "{:?}", names(&directory));
+    }
+}
+
+#[test]
+fn what_is_no_file_has_no_manifest_and_one_that_cannot_be_written_is_an_error() {
+    let (host, test) = TestHost::with_manifest();
+    let sink =
+        |path: &str| Jsonl::new(parse_config(&format!("path = {path:?}")).unwrap(), &host).unwrap();
+    let mut device = sink("/dev/null");
+    device.write(&numbers(0, 1, 0)).unwrap();
+    device.flush().unwrap();
+    assert!(test.logs().iter().any(|(_, line)| line.starts_with("no manifest: ")));
+    assert!(!sidecar::beside(Path::new("/dev/null")).exists());
+
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.jsonl");
+    fs::create_dir(sidecar::beside(&path)).unwrap();
+    let error = sink(path.to_str().unwrap()).write(&numbers(0, 1, 0)).unwrap_err();
+    assert!(error.message().starts_with("cannot write the manifest beside `"), "{error}");
+}

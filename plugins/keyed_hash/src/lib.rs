@@ -80,6 +80,11 @@ impl AddressMap for KeyedHash {
             return Err(Error::config("v4_bits", message));
         }
         let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
+        host.describe(format_args!(
+            "IP addresses, also those inside header fields and URLs, were replaced by the first \
+             bits of their HMAC-SHA256, {v4_bits} of it for IPv4 and 128 for IPv6{}",
+            special.told()
+        ));
         let hash = Current::new(keys, host, |key| {
             Hmac::new_from_slice(&**key).map_err(|error| Error::new(error.to_string()))
         })?;

@@ -14,8 +14,9 @@
 //!
 //! Which types the columns have is in `columns`, how they are encoded in `properties`. The
 //! key-value metadata says what a file holds and how it was made: `ringmill.record`,
-//! `ringmill.created_by`, `ringmill.options`, and for each column of addresses
-//! `ringmill.anonymized.COLUMN`, the method or `none`.
+//! `ringmill.created_by`, `ringmill.options`, for each column of addresses
+//! `ringmill.anonymized.COLUMN`, the method or `none`, and `ringmill.manifest`, which
+//! `engine manifest FILE` prints: the engine, its chain, and the ledger up to the end of the file.
 
 mod columns;
 mod file;
@@ -25,7 +26,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use ringmill_sdk::prelude::*;
 
@@ -68,6 +72,9 @@ pub struct Parquet {
     tables: Vec<Table>,
     /// Directories in which what dead processes left has been looked for.
     cleaned: HashSet<PathBuf>,
+    /// That of the first file of each record type, and by record type of the next.
+    first: Span,
+    spans: HashMap<String, Span>,
     /// What to ask of the files, the best line so far.
     question: Option<String>,
     suggested: bool,
@@ -91,6 +98,8 @@ impl Sink for Parquet {
             names: Names::new(),
             tables: Vec::new(),
             cleaned: HashSet::new(),
+            first: Span::begin(host),
+            spans: HashMap::new(),
             question: None,
             suggested: false,
             lost: 0,
@@ -175,15 +184,18 @@ impl Parquet {
             file::clean(&directory, &self.host);
             self.cleaned.insert(directory.clone());
         }
-        self.tables.push(Table::create(plan, &directory, &self.options, &mut self.names)?);
+        let span = self.spans.remove(record).unwrap_or_else(|| self.first.clone());
+        self.tables.push(Table::create(plan, &directory, &self.options, &mut self.names, span)?);
         Ok(self.tables.len() - 1)
     }
 
     fn close(&mut self, at: usize) -> Result {
         let table = self.tables.remove(at);
         let has_host = table.record() == "http_request" && table.has_column("host");
-        let rows = table.rows();
-        let (path, bytes) = table.close().inspect_err(|_| self.lost += rows)?;
+        let (rows, record) = (table.rows(), table.record().to_owned());
+        let closed = table.close();
+        self.spans.insert(record, Span::begin(&self.host));
+        let (path, bytes) = closed.inspect_err(|_| self.lost += rows)?;
         self.host.debug(format_args!("closed `{}`", path.display()));
         self.files.add(1);
         self.bytes.add(bytes);

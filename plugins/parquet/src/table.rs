@@ -12,10 +12,10 @@ use parquet::{
         compute_leaves,
     },
     errors::ParquetError,
-    file::writer::SerializedFileWriter,
+    file::{metadata::KeyValue, writer::SerializedFileWriter},
 };
 use ringmill_sdk::{
-    Error, Result, Timestamp, arrow_array::RecordBatch, arrow_schema::SchemaRef, schema,
+    Error, Result, Span, Timestamp, arrow_array::RecordBatch, arrow_schema::SchemaRef, schema,
 };
 
 use crate::{
@@ -46,6 +46,7 @@ pub(crate) struct Table {
     waiting_bytes: usize,
     /// Rows taken, waiting ones too.
     rows: u64,
+    span: Span,
     /// The first tick that saw the file.
     pub(crate) opened: Option<Timestamp>,
     // After the writer, so that the file is removed when nobody writes to it any more.
@@ -59,6 +60,7 @@ impl Table {
         directory: &Path,
         options: &Options,
         names: &mut Names,
+        span: Span,
     ) -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| cannot_write(directory, error);
         let properties = properties(options, &plan)?;
@@ -84,6 +86,7 @@ impl Table {
             waiting: Vec::new(),
             waiting_bytes: 0,
             rows: 0,
+            span,
             opened: None,
             file,
         })
@@ -120,6 +123,7 @@ impl Table {
     /// The file cannot be used any more.
     pub(crate) fn push(&mut self, records: &RecordBatch) -> Result {
         self.rows += records.num_rows() as u64;
+        self.span.add(records);
         self.waiting_bytes += records.get_array_memory_size();
         self.waiting.push(records.clone());
         let waiting: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
@@ -133,6 +137,10 @@ impl Table {
     /// Writes what waits, the footer and the name; gives the file's path and size.
     pub(crate) fn close(mut self) -> Result<(PathBuf, u64)> {
         let written = self.encode().and_then(|()| self.end_group());
+        if let Some(manifest) = self.span.manifest() {
+            let entry = KeyValue::new(schema::MANIFEST.to_owned(), manifest);
+            self.writer.append_key_value_metadata(entry);
+        }
         let handle = written.and_then(|()| self.writer.into_inner());
         let handle = handle.map_err(|error| cannot_write(&self.directory, &reason(&error)))?;
         let failed = |error: std::io::Error| cannot_write(&self.directory, &error);

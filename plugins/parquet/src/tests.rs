@@ -719,3 +719,30 @@ fn the_user_is_told_once_what_to_ask() {
         assert_eq!(host.suggestions(), [line]);
     }
 }
+
+#[test]
+fn every_file_has_the_manifest_of_its_own_rows() {
+    let directory = TempDir::new().unwrap();
+    let options = format!("directory = {:?}\nrotate_rows = 4", directory.path());
+    let (host, _) = TestHost::with_manifest();
+    let mut sink = Parquet::new(parse_config(&options).unwrap(), &host).unwrap();
+    for (record, first, rows) in [("a", 0, 3), ("b", 0, 2), ("a", 3, 2), ("a", 5, 1)] {
+        sink.write(&numbers(record, first, rows)).unwrap();
+    }
+    sink.flush().unwrap();
+    let mut rows: Vec<_> = whole(&directory)
+        .into_iter()
+        .map(|name| {
+            let metadata = metadata(directory.path().join(&name));
+            let about = metadata.file_metadata().key_value_metadata().unwrap().clone();
+            let manifest = about.into_iter().find(|entry| entry.key == schema::MANIFEST);
+            (name[..1].to_owned(), manifest.unwrap().value.unwrap())
+        })
+        .collect();
+    rows.sort_unstable();
+    // These have no column `time`.
+    let of =
+        |rows: u64| format!("{{\"first\":{},\"last\":{},\"rows\":{rows}}}", i64::MAX, i64::MIN);
+    let expected = [("a", 1), ("a", 5), ("b", 2)].map(|(name, rows)| (name.to_owned(), of(rows)));
+    assert_eq!(rows, expected);
+}

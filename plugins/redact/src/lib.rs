@@ -37,6 +37,7 @@
 mod batch;
 mod fields;
 mod hash;
+mod methods;
 mod options;
 mod redactor;
 mod scrub;
@@ -64,6 +65,7 @@ impl Stage for Redact {
     type Config = Options;
 
     fn new(options: Options, host: &Host) -> Result<Self> {
+        host.describe(methods::of(&options));
         Ok(Self { columns: Columns::new(options, host)?, epoch: host.epoch() })
     }
 

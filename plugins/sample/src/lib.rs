@@ -92,6 +92,10 @@ impl Stage for Sample {
         let key = key.or(key_file.is_none().then_some(Ephemeral));
         let keys = Schedule::new(key_file.as_deref(), key, host, Self::NAME)?;
         host.declare("probability", probability);
+        host.describe(format_args!(
+            "Of all connections a random sample was kept, each with probability {probability}, \
+             chosen by a keyed hash"
+        ));
         Ok(Self {
             keys,
             current: None,

@@ -55,9 +55,16 @@ impl AddressMap for Truncate {
     const OPTIONS: &'static [OptionHelp] = Options::HELP;
     type Config = Options;
 
-    fn new(options: Options, _: &Host) -> Result<Self> {
+    fn new(options: Options, host: &Host) -> Result<Self> {
         let cleared_v4 = cleared("v4_prefix", options.v4_prefix, u32::BITS)?;
         let cleared_v6 = cleared("v6_prefix", options.v6_prefix, u128::BITS)?;
+        host.describe(format_args!(
+            "Of IP addresses, also those inside header fields and URLs, the first {} bits of IPv4 \
+             and {} bits of IPv6 were kept and the others cleared{}",
+            options.v4_prefix,
+            options.v6_prefix,
+            options.special.told()
+        ));
         Ok(Self {
             // A shift by the whole width is none: nothing stays.
             v4: u32::MAX.checked_shl(cleared_v4).unwrap_or(0),

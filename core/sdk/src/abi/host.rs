@@ -2,7 +2,10 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use abi_stable::{prefix_type::WithMetadata, std_types::RStr};
+use abi_stable::{
+    prefix_type::WithMetadata,
+    std_types::{RStr, RString},
+};
 
 use super::{HostVt, HostVt_Ref, RHost};
 use crate::{
@@ -86,6 +89,16 @@ impl HostApi for RHost {
         // SAFETY: as in `log`.
         unsafe { self.vt.suggest()(self.context, text.into()) }
     }
+
+    fn ledger(&self) -> String {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.ledger()(self.context) }.into_string()
+    }
+
+    fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String {
+        // SAFETY: as in `log`.
+        unsafe { self.vt.manifest()(self.context, began.into(), rows, first, last) }.into_string()
+    }
 }
 
 const VT: HostVt_Ref = {
@@ -99,6 +112,8 @@ const VT: HostVt_Ref = {
         is_replay,
         declare,
         suggest,
+        ledger,
+        manifest,
         release,
         query,
     });
@@ -176,6 +191,22 @@ unsafe extern "C" fn declare(context: *const c_void, name: RStr<'_>, value: RStr
 unsafe extern "C" fn suggest(context: *const c_void, text: RStr<'_>) {
     // SAFETY: see above.
     unsafe { api(context) }.suggest(text.as_str());
+}
+
+unsafe extern "C" fn ledger(context: *const c_void) -> RString {
+    // SAFETY: see above.
+    unsafe { api(context) }.ledger().into()
+}
+
+unsafe extern "C" fn manifest(
+    context: *const c_void,
+    began: RStr<'_>,
+    rows: u64,
+    first: i64,
+    last: i64,
+) -> RString {
+    // SAFETY: see above.
+    unsafe { api(context) }.manifest(began.as_str(), rows, first, last).into()
 }
 
 unsafe extern "C" fn release(context: *const c_void) {

@@ -191,6 +191,9 @@ pub struct HostVt {
     pub is_replay: unsafe extern "C" fn(*const c_void) -> bool,
     pub declare: unsafe extern "C" fn(*const c_void, RStr<'_>, RStr<'_>),
     pub suggest: unsafe extern "C" fn(*const c_void, RStr<'_>),
+    pub ledger: unsafe extern "C" fn(*const c_void) -> RString,
+    /// The ledger when the span began, rows, and the times of the first and the last.
+    pub manifest: unsafe extern "C" fn(*const c_void, RStr<'_>, u64, i64, i64) -> RString,
     /// Gives the context back.
     pub release: unsafe extern "C" fn(*const c_void),
     #[sabi(last_prefix_field)]

@@ -15,6 +15,17 @@ crate::choice! {
     pub enum Special { Map = "map", Keep = "keep" }
 }
 
+impl Special {
+    /// How the sentence of a strategy goes on ([`Host::describe`](crate::Host::describe)).
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Map => "",
+            Self::Keep => "; private, multicast and other special addresses (RFC 6890) were kept",
+        }
+    }
+}
+
 /// Special IPv4 addresses, as network and prefix length: what IANA's registry of
 /// special-purpose addresses (RFC 6890) holds and calls not globally reachable, and multicast.
 const SPECIAL_V4: &[(u32, u32)] = &[

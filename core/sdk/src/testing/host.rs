@@ -18,6 +18,7 @@ pub struct TestHost {
     worker: Option<usize>,
     epoch: Option<Epoch>,
     live: bool,
+    has_manifest: bool,
     told: Mutex<Told>,
 }
 
@@ -41,6 +42,13 @@ impl TestHost {
     #[must_use]
     pub fn in_epochs(epoch: Epoch, live: bool) -> (Host, Arc<Self>) {
         Self { worker: Some(0), epoch: Some(epoch), live, ..Self::default() }.share()
+    }
+
+    /// The same for a sink in a run that has a manifest, which says no more than the span:
+    /// `{"first":1,"last":2,"rows":3}`.
+    #[must_use]
+    pub fn with_manifest() -> (Host, Arc<Self>) {
+        Self { has_manifest: true, ..Self::default() }.share()
     }
 
     fn share(self) -> (Host, Arc<Self>) {
@@ -135,6 +143,17 @@ impl HostApi for TestHost {
 
     fn suggest(&self, text: &str) {
         self.told().suggestions.push(text.to_owned());
+    }
+
+    fn ledger(&self) -> String {
+        String::new()
+    }
+
+    fn manifest(&self, _: &str, rows: u64, first: i64, last: i64) -> String {
+        match self.has_manifest {
+            true => format!("{{\"first\":{first},\"last\":{last},\"rows\":{rows}}}"),
+            false => String::new(),
+        }
     }
 }
 
