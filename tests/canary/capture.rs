@@ -3,7 +3,7 @@
 use ringmill::sdk::testing::{Frame, udp};
 
 use super::{
-    places::{GROUPS, Line, Side, Word},
+    places::{GROUPS, Group, Line, Side, Word},
     secrets::{Canary, EVERYWHERE, Form, IN_TURN},
 };
 
@@ -12,8 +12,8 @@ use super::{
 pub(crate) struct Expected {
     /// It may come out of the strictest chain.
     pub may_come_out: bool,
-    /// It comes out when the gate is open.
-    pub when_open: bool,
+    /// It comes out when the gate is open; `None` where only a part of it does.
+    pub when_open: Option<bool>,
 }
 
 /// A capture file with all canaries in it.
@@ -50,7 +50,10 @@ impl Capture {
 
     /// A new canary, as it is to be sent.
     pub(crate) fn canary(&mut self, form: Form, place: &str, expected: Expected) -> String {
-        let canary = Canary::new(self.canaries.len() as u64, form, place);
+        let mut canary = Canary::new(self.canaries.len() as u64, form, place);
+        if is_host(place) {
+            canary.may_show_host();
+        }
         let sent = canary.sent.clone();
         self.canaries.push(canary);
         self.expected.push(expected);
@@ -59,12 +62,12 @@ impl Capture {
 
     /// One that must not come out, and does when the gate is open.
     pub(crate) fn secret(&mut self, form: Form, place: &str) -> String {
-        self.canary(form, place, Expected { may_come_out: false, when_open: true })
+        self.canary(form, place, Expected { may_come_out: false, when_open: Some(true) })
     }
 
     /// One that comes out in no case.
     pub(crate) fn never(&mut self, form: Form, place: &str) -> String {
-        self.canary(form, place, Expected { may_come_out: false, when_open: false })
+        self.canary(form, place, Expected { may_come_out: false, when_open: Some(false) })
     }
 
     /// Of an end of packets; `v6` where it matters which it is.
@@ -74,7 +77,8 @@ impl Capture {
             let fits = v6.is_none_or(|v6| v6 == address.contains(':'));
             // One that is not used has its number all the same.
             self.canaries.push(canary);
-            self.expected.push(Expected { may_come_out: false, when_open: fits && when_open });
+            self.expected
+                .push(Expected { may_come_out: false, when_open: Some(fits && when_open) });
             if fits {
                 return address;
             }
@@ -138,10 +142,12 @@ impl Capture {
                     let forms = EVERYWHERE.iter().chain([&IN_TURN[turn % IN_TURN.len()]]);
                     turn += 1;
                     for form in forms {
-                        self.place(group.line, *side, place, *form, Expected {
-                            may_come_out: *form == Form::Word && group.word != Word::Hidden,
-                            when_open: group.open.is_ok(),
-                        });
+                        let when_open = exception(place, *form).unwrap_or(group.open.is_ok());
+                        let expected = Expected {
+                            may_come_out: may_come_out(group, place, *form),
+                            when_open: Some(when_open),
+                        };
+                        self.place(group.line, *side, place, *form, expected);
                     }
                 }
             }
@@ -151,9 +157,14 @@ impl Capture {
     fn place(&mut self, line: Line, side: Side, place: &str, form: Form, expected: Expected) {
         let named = format!("{} in {side:?}", place.escape_default());
         let mut sent = self.canary(form, &named, expected);
-        let is_host = |before: &str| place.contains(&format!("{before}{{}}"));
+        if is_host(place)
+            && let Some(canary) = self.canaries.last_mut()
+        {
+            canary.may_show_host();
+        }
         let hosts = ["://", "Host: ", "GET //", "CONNECT "];
-        if sent.contains(':') && !place.contains('@') && hosts.into_iter().any(is_host) {
+        let is_host = |before: &&str| place.contains(&format!("{before}{{}}"));
+        if sent.contains(':') && !place.contains('@') && hosts.iter().any(is_host) {
             sent = format!("[{sent}]");
         }
         let at = place.replace("{}", &sent);
@@ -181,6 +192,41 @@ impl Capture {
     }
 }
 
+/// What of a secret that stands in this place may come out.
+fn may_come_out(group: &Group, place: &str, form: Form) -> bool {
+    let numbers = ["Age: {}", "Content-Length: ", "Range: ", "Content-Range: "];
+    match form {
+        Form::Word => group.word != Word::Hidden,
+        // Sizes of files have as many digits.
+        Form::Number => numbers.iter().any(|field| place.contains(field)),
+        // What stands behind the name of a product is its version.
+        Form::V4 => place == "Server: Apache/{}",
+        _ => false,
+    }
+}
+
+/// Whether it is to be found when the gate is open, where that is not as in the rest of the group.
+fn exception(place: &str, form: Form) -> Option<bool> {
+    match (place, form) {
+        // A line with a colon is a field.
+        ("{}", Form::V6 | Form::SixToFour | Form::Nat64) => Some(true),
+        // An `@` does not stand in the name of one.
+        ("X-{}: a" | "{}: a", Form::Email) => Some(false),
+        // Where a head may begin a method is of letters.
+        (place, form) if place.ends_with("\n{} / HTTP/1.1") => {
+            Some(matches!(form, Form::Word | Form::Token))
+        }
+        _ => None,
+    }
+}
+
+/// Whether what stands behind an `@` there is the name of a host, which may come out.
+fn is_host(place: &str) -> bool {
+    let before = ["://", "GET //", "CONNECT ", "Host: ", "Host: a.", "mailto:", "data:", "data:,"];
+    let more = ["javascript:", "title=\""];
+    before.iter().chain(&more).any(|before| place.contains(&format!("{before}{{}}")))
+}
+
 impl Talk {
     fn send(&mut self, from: usize, bytes: &[u8]) -> Frame {
         let (one, other) = match from {
@@ -200,6 +246,11 @@ impl Talk {
     /// The next segment of the server.
     pub(crate) fn response(&mut self, bytes: &[u8]) -> Frame {
         self.send(1, bytes)
+    }
+
+    /// What the client begins with, one sequence number before its first byte.
+    pub(crate) fn syn(&self) -> Vec<u8> {
+        Frame::tcp(&self.client, &self.server).seq(self.sent[0] - 1).ack(0).syn().build()
     }
 
     /// Sends the last bytes of the client once more.

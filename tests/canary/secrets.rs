@@ -81,7 +81,8 @@ pub(crate) struct Canary {
 impl Canary {
     pub(crate) fn new(number: u64, form: Form, place: impl Into<String>) -> Self {
         let text = |parts: &[&str]| Secret::Text(parts.iter().map(|&it| it.to_owned()).collect());
-        let (local, domain) = (format!("jv{}k", letters(number)), format!("mx{}n", letters(number)));
+        let (local, domain) =
+            (format!("jv{}k", letters(number)), format!("mx{}n", letters(number)));
         let email = format!("{local}@{domain}.example");
         let of_email = || vec![text(&[&local, &domain])];
         let token = token(number, 22);
@@ -146,8 +147,14 @@ impl Canary {
         (canary, address)
     }
 
-    pub(crate) fn is_address(&self) -> bool {
-        !matches!(self.secrets.first(), Some(Secret::Text(_)))
+    /// Of an e-mail address only the name of the person is to be looked for.
+    pub(crate) fn may_show_host(&mut self) {
+        let emails = [Form::Email, Form::EncodedEmail, Form::EncodedAt, Form::TwiceEncodedAt];
+        if let Some(Secret::Text(parts)) = self.secrets.first_mut()
+            && emails.contains(&self.form)
+        {
+            parts.truncate(1);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn head(capture: &mut Capture, way: &str) -> (String, Vec<(usize, usize)>) {
 fn lost_head(capture: &mut Capture, way: &str) -> String {
     let from = capture.expected.len();
     let head = head(capture, way).0;
-    capture.expected[from..].iter_mut().for_each(|it| it.when_open = false);
+    capture.expected[from..].iter_mut().for_each(|it| it.when_open = Some(false));
     head
 }
 
@@ -58,6 +58,8 @@ fn split(capture: &mut Capture) {
     }
     let (head, _) = head(capture, "byte by byte");
     let mut talk = capture.talk("byte by byte");
+    let syn = talk.syn();
+    capture.frame(&syn);
     head.as_bytes().chunks(1).for_each(|byte| capture.request(&mut talk, byte));
 }
 
@@ -69,7 +71,9 @@ fn cut(capture: &mut Capture) {
             let from = capture.expected.len();
             let (head, places) = head(capture, &way);
             // Of this one and those behind it there is a part, or nothing.
-            capture.expected[from + at..].iter_mut().for_each(|it| it.when_open = false);
+            capture.expected[from + at].when_open = None;
+            let behind = capture.expected[from + at + 1..].iter_mut();
+            behind.for_each(|it| it.when_open = Some(false));
             let mut talk = capture.talk(&way);
             let missing = head.len() - usize::midpoint(places[at].0, places[at].1);
             if captured {
@@ -126,7 +130,8 @@ fn around(capture: &mut Capture) {
     let mut talk = capture.talk("a response without a request");
     let cookie = capture.secret(Form::Word, "Set-Cookie of a response without a request");
     let to = capture.secret(Form::Word, "Location of a response without a request");
-    let head = format!("HTTP/1.1 302 Found\r\nSet-Cookie: a={cookie}\r\nLocation: /?a={to}\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 302 Found\r\nSet-Cookie: a={cookie}\r\nLocation: /?a={to}\r\n\r\n");
     capture.response(&mut talk, head);
 
     // What the request asked for stands in the row of the response, too.
@@ -149,17 +154,15 @@ fn around(capture: &mut Capture) {
 fn bodies(capture: &mut Capture) {
     let mut talk = capture.talk("bodies");
     let mut secret = |what: &str, form| capture.never(form, what);
-    let [body, part, extension, chunk] = ["a body", "a part", "a chunk extension", "a chunk"]
-        .map(|what| secret(what, Form::Word));
+    let [body, part, extension, chunk] =
+        ["a body", "a part", "a chunk extension", "a chunk"].map(|what| secret(what, Form::Word));
     let [trailer, line] = ["a trailer", "a head in a body"].map(|what| secret(what, Form::Email));
     let body = format!(
         "user={body}&mail=a\r\n--b\r\nContent-Disposition: form-data; name=\"{part}\"\r\n\r\n\
          GET /?a={line} HTTP/1.1\r\nCookie: {line}\r\n\r\n"
     );
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: plain.example\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: plain.example\r\nContent-Length: {}\r\n\r\n", body.len());
     capture.request(&mut talk, head);
     capture.request(&mut talk, body);
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Other\r\n\r\n";
@@ -169,7 +172,8 @@ fn bodies(capture: &mut Capture) {
     capture.response(&mut talk, chunks);
 
     let mut talk = capture.talk("an upgrade");
-    capture.request(&mut talk, "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    capture
+        .request(&mut talk, "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
     let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n";
     capture.response(&mut talk, head);
     let sent = capture.never(Form::Email, "a message behind an upgrade");
@@ -271,7 +275,8 @@ fn others(capture: &mut Capture) {
     // A name in the DNS, and in TLS.
     let talk = capture.talk_of("DNS", None, false);
     let name = capture.never(Form::Word, "a name in the DNS");
-    let mut query = vec![0x47, 0x11, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, u8::try_from(name.len()).unwrap()];
+    let mut query =
+        vec![0x47, 0x11, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, u8::try_from(name.len()).unwrap()];
     query.extend(name.bytes().chain([7]).chain(*b"example").chain([0, 0, 1, 0, 1]));
     let frame = talk.datagram(53, &query);
     capture.frame(&frame);
@@ -280,7 +285,24 @@ fn others(capture: &mut Capture) {
     let length = u8::try_from(name.len()).unwrap();
     let mut hello = vec![22, 3, 1, 0, 60 + length, 1, 0, 0, 56 + length, 3, 3];
     hello.extend([7; 33]);
-    hello.extend([2, 0x13, 1, 1, 0, 0, length + 9, 0, 0, 0, length + 5, 0, length + 3, 0, 0, length]);
+    hello.extend([
+        2,
+        0x13,
+        1,
+        1,
+        0,
+        0,
+        length + 9,
+        0,
+        0,
+        0,
+        length + 5,
+        0,
+        length + 3,
+        0,
+        0,
+        length,
+    ]);
     hello.extend(name.bytes());
     capture.request(&mut talk, hello);
 

@@ -238,7 +238,7 @@ fn options_that_are_wrong() {
             format!("key_file = {path:?}"),
             format!(
                 "`key_file`: {shown} holds 31 bytes; a key is 64 hex digits or exactly 32 bytes; \
-                 `openssl rand -hex 32 > {shown}` makes a key"
+                 `engine keygen FILE` makes a file with one"
             ),
         ),
     ];
