@@ -212,6 +212,8 @@ fn exception(place: &str, form: Form) -> Option<bool> {
         ("{}", Form::V6 | Form::SixToFour | Form::Nat64) => Some(true),
         // An `@` does not stand in the name of one.
         ("X-{}: a" | "{}: a", Form::Email) => Some(false),
+        // What stands before it is user information.
+        (place, Form::Email) if is_host(place) => Some(false),
         // Where a head may begin a method is of letters.
         (place, form) if place.ends_with("\n{} / HTTP/1.1") => {
             Some(matches!(form, Form::Word | Form::Token))
@@ -224,7 +226,10 @@ fn exception(place: &str, form: Form) -> Option<bool> {
 fn is_host(place: &str) -> bool {
     let before = ["://", "GET //", "CONNECT ", "Host: ", "Host: a.", "mailto:", "data:", "data:,"];
     let more = ["javascript:", "title=\""];
-    before.iter().chain(&more).any(|before| place.contains(&format!("{before}{{}}")))
+    // Of fields that are on no list nothing is taken for a URL.
+    let is_unlisted = place.starts_with("X-") || place.starts_with("Access-");
+    !is_unlisted
+        && before.iter().chain(&more).any(|before| place.contains(&format!("{before}{{}}")))
 }
 
 impl Talk {

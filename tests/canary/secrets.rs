@@ -128,7 +128,10 @@ impl Canary {
                 let six = Ipv6Addr::new(0x2002, high, low, 1, e, f, g, h);
                 (six.to_string(), vec![Secret::V4(four), Secret::V6(six)])
             }
-            Form::Nat64 => (format!("64:ff9b::{high:x}:{low:x}"), vec![Secret::V4(four)]),
+            Form::Nat64 => {
+                let six = format!("64:ff9b::{high:x}:{low:x}");
+                (six.clone(), vec![Secret::V4(four), text(&[&six])])
+            }
         };
         Self { place: place.into(), form, sent, secrets }
     }

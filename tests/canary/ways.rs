@@ -1,6 +1,9 @@
 //! How a head may reach the engine: cut, split, twice, in tunnels, in pieces, or not at all.
 
-use super::{capture::Capture, secrets::Form};
+use super::{
+    capture::{Capture, Expected},
+    secrets::Form,
+};
 
 /// Where the fields of a head begin in an Ethernet frame of IPv4.
 const ETHERNET: usize = 14;
@@ -39,6 +42,7 @@ fn lost_head(capture: &mut Capture, way: &str) -> String {
 pub(crate) fn add(capture: &mut Capture) {
     split(capture);
     cut(capture);
+    cut_short(capture);
     disordered(capture);
     around(capture);
     bodies(capture);
@@ -61,6 +65,65 @@ fn split(capture: &mut Capture) {
     let syn = talk.syn();
     capture.frame(&syn);
     head.as_bytes().chunks(1).for_each(|byte| capture.request(&mut talk, byte));
+}
+
+/// What is found by its looks, cut where it looks like any word.
+const CUT: &[(&str, Form)] = &[
+    ("GET /a/", Form::Token),
+    ("GET /a/", Form::Hex),
+    ("GET /a/", Form::Email),
+    ("GET /", Form::V4),
+    ("GET http://plain.example/a?b=c&d", Form::Token),
+    ("GET /?a=", Form::Word),
+    ("GET http://", Form::Email),
+    ("GET http://me:", Form::Word),
+    ("GET / HTTP/1.1\r\nHost: ", Form::Token),
+    ("GET / HTTP/1.1\r\nHost: me:", Form::Word),
+    ("GET / HTTP/1.1\r\nHost: ", Form::V4),
+    ("GET / HTTP/1.1\r\nReferer: http://plain.example/", Form::Token),
+    ("GET / HTTP/1.1\r\nReferer: http://me:", Form::Word),
+    ("GET / HTTP/1.1\r\nVia: 1.1 ", Form::Token),
+    ("GET / HTTP/1.1\r\nVia: 1.1 ", Form::V6),
+    ("GET / HTTP/1.1\r\nVia: 1.1 a (", Form::Email),
+    ("GET / HTTP/1.1\r\nX-Forwarded-For: ", Form::V4),
+    ("GET / HTTP/1.1\r\nX-Forwarded-For: ", Form::V6),
+    ("GET / HTTP/1.1\r\nAccept: ", Form::Email),
+    ("GET / HTTP/1.1\r\nUser-Agent: Mozilla/5.0 (Windows NT ", Form::Token),
+    ("HTTP/1.1 200 ", Form::Token),
+    ("HTTP/1.1 302 Found\r\nLocation: http://plain.example/", Form::Token),
+    ("HTTP/1.1 302 Found\r\nLocation: /?a=", Form::Word),
+    ("HTTP/1.1 302 Found\r\nServer: ", Form::Token),
+    ("HTTP/1.1 302 Found\r\nServer: ", Form::Email),
+    ("HTTP/1.1 302 Found\r\nLast-Modified: ", Form::Number),
+];
+
+/// Cut behind most of a secret, so that what is left of it is long enough to be found.
+fn cut_short(capture: &mut Capture) {
+    for (before, form) in CUT {
+        for captured in [true, false] {
+            let way = if captured { "cut" } else { "not completed" };
+            let named = format!("{}{{}} {way}", before.escape_default());
+            let sent =
+                capture.canary(*form, &named, Expected { may_come_out: false, when_open: None });
+            // Fewer bytes than a token has, the name before an `@`, all numbers but one.
+            let shown = match form {
+                Form::Token | Form::Hex => 12,
+                Form::Email => 8,
+                Form::Word => 8,
+                _ => sent.len() - 1,
+            };
+            let mut talk = capture.talk(&named);
+            let head = format!("{before}{sent} HTTP/1.1\r\n");
+            let missing = head.len() - before.len() - shown;
+            let sent = if captured { &head } else { &head[..head.len() - missing] };
+            let frame = match before.starts_with("HTTP") {
+                true => talk.response(sent.as_bytes()),
+                false => talk.request(sent.as_bytes()),
+            };
+            let frame = frame.build();
+            capture.cut(&frame, frame.len() - if captured { missing } else { 0 });
+        }
+    }
 }
 
 /// Cut by the capture, and never completed, inside each canary.
@@ -137,8 +200,8 @@ fn around(capture: &mut Capture) {
     // What the request asked for stands in the row of the response, too.
     let mut talk = capture.talk("asked");
     let asked = capture.secret(Form::Word, "GET /?a={} and its response");
-    let host = capture.secret(Form::Email, "Host: {} and its response");
-    let head = format!("GET /?a={asked} HTTP/1.1\r\nHost: a.{host}\r\n\r\n");
+    let host = capture.secret(Form::Token, "Host: {} and its response");
+    let head = format!("GET /?a={asked} HTTP/1.1\r\nHost: {host}.example\r\n\r\n");
     capture.request(&mut talk, head);
     capture.response(&mut talk, "HTTP/1.1 304 Not Modified\r\n\r\n");
     capture.response(&mut talk, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

@@ -316,6 +316,11 @@ impl Fields {
         self.known.get(normal(name, &mut [0; LONGEST])?).copied()
     }
 
+    /// Whether a field comes out by its own name, and not because all do.
+    pub(crate) fn is_listed(&self, name: &str) -> bool {
+        !self.all || self.find(name).is_some()
+    }
+
     /// What a header field is; `None` when it does not come out.
     pub(crate) fn field(&self, name: &str) -> Option<Class> {
         self.find(name).or_else(|| self.all.then_some(Class::Text))
