@@ -56,7 +56,9 @@ pub(crate) fn written(directory: &Path) -> Vec<Written> {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let output = OUTPUTS.iter().find(|output| (output.is)(&name));
         let output = output.unwrap_or_else(|| panic!("{} is no known output", path.display()));
-        let (bytes, inside) = (fs::read(&path).unwrap(), (output.inside)(&path));
+        // It may have got its final name just now.
+        let Ok(bytes) = fs::read(&path) else { continue };
+        let inside = (output.inside)(&path);
         all.push(Written { output, bytes, inside });
     }
     all

@@ -150,6 +150,11 @@ impl Canary {
         (canary, address)
     }
 
+    /// Whether it is a plain word in the name of a field.
+    pub(crate) fn is_word_of_name(&self) -> bool {
+        self.form == Form::Word && self.place.contains("{}: a")
+    }
+
     /// Of an e-mail address only the name of the person is to be looked for.
     pub(crate) fn may_show_host(&mut self) {
         let emails = [Form::Email, Form::EncodedEmail, Form::EncodedAt, Form::TwiceEncodedAt];
