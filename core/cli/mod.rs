@@ -100,6 +100,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     log_to_stderr();
     secrecy::no_core_files();
+    secrecy::panics_tell_no_data();
     // Usage errors end with status 2 in here.
     let cli = Cli::parse();
     let status = match (cli.command, cli.config) {

@@ -1,5 +1,10 @@
 //! Keeps memory to the process: it holds keys, and addresses as they were on the wire.
 
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic, thread,
+};
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// No core file, whatever happens, and no debugger of the same user.
@@ -14,4 +19,22 @@ pub(super) fn no_core_files() {
     if let Err(error) = undumpable.and(limited) {
         tracing::warn!("core files could not be turned off; one would hold keys: {error}");
     }
+}
+
+/// Of a panic outside of stages and sinks, whose own are errors, tells where it was, and its
+/// message only if that stands in the code as it is: others may hold what was in a packet.
+pub(super) fn panics_tell_no_data() {
+    panic::set_hook(Box::new(|info| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("unnamed").to_owned();
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+        let place = place.unwrap_or_default();
+        let message = info.payload().downcast_ref::<&'static str>().copied();
+        let message = message.unwrap_or("its message may hold data and is not shown");
+        super::complain(&format!("thread `{name}` panicked{place}: {message}"));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            super::complain(&backtrace.to_string());
+        }
+    }));
 }

@@ -30,8 +30,8 @@ struct Row {
 const PANICS: &[(&str, &str)] = &[
     ("this stage cannot be made", "panics.rs"),
     ("no schema for you", "panics.rs"),
-    ("packet {} is one too many", "panics.rs"),
-    ("row {} is one too many", "panics.rs"),
+    ("one packet is too many", "panics.rs"),
+    ("one row is too many", "panics.rs"),
     ("the clock strikes thirteen", "panics.rs"),
     ("there is no end", "panics.rs"),
     ("the sink is blocked", "sinks.rs"),
@@ -145,7 +145,7 @@ const ROWS: &[Row] = &[
         code: 2,
         says: &[
             "an empty table could not be pushed through the chain: stage `panics_in_records`: \
-             panicked in records(): row 0 is one too many at @",
+             panicked in records(): one row is too many at @",
         ],
         books: "",
     },
@@ -156,8 +156,7 @@ const ROWS: &[Row] = &[
         sinks: &[("sink_counts", "")],
         code: 1,
         says: &[
-            "error: stage `panics_in_packets`: panicked in packets(): packet 25 is one too many \
-             at @",
+            "error: stage `panics_in_packets`: panicked in packets(): one packet is too many at @",
             " WARN saw 24 packets stage=\"good\" worker=0",
             "the ledger balances",
         ],
@@ -171,8 +170,7 @@ const ROWS: &[Row] = &[
         sinks: &[("sink_counts", "")],
         code: 1,
         says: &[
-            "error: stage `panics_in_packets`: panicked in packets(): packet 25 is one too many \
-             at @",
+            "error: stage `panics_in_packets`: panicked in packets(): one packet is too many at @",
             "  panics_in_packets dropped 8 packets: stage_failed 8; 32 rows in, 24 out; lost 8 rows: \
              stage_failed",
             "the ledger balances",
@@ -198,7 +196,7 @@ const ROWS: &[Row] = &[
         sinks: &[("sink_counts", "")],
         code: 1,
         says: &[
-            "error: stage `panics_in_records`: panicked in records(): row 17 is one too many at @",
+            "error: stage `panics_in_records`: panicked in records(): one row is too many at @",
             "the ledger balances",
         ],
         books: "received 24, passed 11, good.skipped 8, panics_in_records.stage_failed 5; rows 16; \
@@ -332,9 +330,7 @@ impl Row {
 /// Puts the file and line of the panic that the line quotes where it has an `@`.
 fn with_place(line: &str) -> String {
     let Some(before) = line.strip_suffix('@') else { return line.to_owned() };
-    let words = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "").replace("{}", "");
-    let (needle, file) =
-        PANICS.iter().find(|(text, _)| words(before).contains(&words(text))).unwrap();
+    let (needle, file) = PANICS.iter().find(|(text, _)| before.contains(text)).unwrap();
     let file = format!("tests/fixtures/misbehave/{file}");
     let source = fs::read_to_string(Path::new(ROOT).join(&file)).unwrap();
     let at = source.lines().position(|text| text.contains(needle)).unwrap();

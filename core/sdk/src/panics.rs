@@ -1,4 +1,9 @@
 //! Turns panics into errors that say where they happened.
+//!
+//! And no more than that: the message of a panic may hold what was in a packet. The standard
+//! library's own do, for one: slicing text at a wrong place shows the text. So only a message
+//! that stands in the code as it is, without values, is told, and any message of a constructor,
+//! which has seen nothing but options.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,15 +14,27 @@ use std::{
 use crate::{Error, ErrorKind, Result};
 
 thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    static GUARDED: Cell<Guarded> = const { Cell::new(Guarded::No) };
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Stands for a message that may hold data.
+const WITHHELD: &str = "a message that may hold data, so it is not shown,";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guarded {
+    No,
+    /// And has seen no data.
+    Before,
+    Yes,
 }
 
 /// Runs `body`; a panic in it becomes an error with its message, file and line.
 #[inline]
 pub(crate) fn catch<T>(what: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     install();
-    let outer = GUARDED.replace(true);
+    let has_seen_nothing = matches!(what, "new()" | "schemas()");
+    let outer = GUARDED.replace(if has_seen_nothing { Guarded::Before } else { Guarded::Yes });
     let result = catch_unwind(AssertUnwindSafe(body));
     GUARDED.set(outer);
     result.unwrap_or_else(|_| {
@@ -35,15 +52,16 @@ fn install() {
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
+            let guarded = GUARDED.get();
+            if guarded == Guarded::No {
                 return previous(info);
             }
             let payload = info.payload();
-            let message = payload
-                .downcast_ref::<&str>()
-                .copied()
-                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("no message");
+            let mut message = payload.downcast_ref::<&'static str>().copied();
+            if guarded == Guarded::Before {
+                message = message.or_else(|| payload.downcast_ref().map(String::as_str));
+            }
+            let message = message.unwrap_or(WITHHELD);
             let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
             let text = format!("{message}{}", place.unwrap_or_default());
             LAST.with_borrow_mut(|last| *last = Some(text));

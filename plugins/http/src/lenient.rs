@@ -9,8 +9,9 @@
 //!   is one indented by a careless author (section 2.2); nobody can tell, so neither is taken;
 //! * a value ends at a CR or NUL inside it (RFC 9110, section 5.5: some recipients take the CR
 //!   for a line's end);
-//! * of the last line, when it is cut, the value counts once the colon was seen; a name that is
-//!   cut does not.
+//! * of the last line, when it is cut, the value counts once the colon was seen, without the word
+//!   in whose middle it may be cut: the beginning of an e-mail address, a token or an address
+//!   looks like none, so no policy would know it for one. A name that is cut does not count.
 //!
 //! Every byte is looked at a bounded number of times.
 
@@ -157,8 +158,12 @@ fn header<'a>(line: &Line<'a>) -> (Option<(&'a str, &'a [u8])>, Flags) {
     };
     let mut flags = Flags::default();
     flags.set_if(Flags::SPACE_BEFORE_COLON, token.len() != name.len());
-    let value = until(value, |byte| matches!(byte, b'\r' | 0)).trim_ascii();
-    (Some((text, if line.cut { whole_characters(value) } else { value })), flags)
+    let whole = until(value, |byte| matches!(byte, b'\r' | 0));
+    // What ends before the line does is not cut.
+    let is_cut = line.is_open() && whole.len() == value.len();
+    let value = if is_cut { whole_words(whole) } else { whole }.trim_ascii();
+    let is_unknown = is_cut && value.is_empty() && !whole.trim_ascii().is_empty();
+    ((!is_unknown).then_some((text, value)), flags)
 }
 
 /// `method target version`; the target may hold spaces.
@@ -204,7 +209,10 @@ fn request_line<'a>(line: &Line<'a>) -> (Start<'a>, Flags) {
         // A version of which only the beginning is there. A target that ends in ` HTTP` is
         // rarer than one that is cut there.
         let begun = (2..VERSION.len()).rev().find_map(|n| target.strip_suffix(&VERSION[..n]));
-        target = begun.unwrap_or_else(|| whole_characters(target));
+        let whole = begun.unwrap_or(target);
+        flags.set_if(Flags::SPACE_IN_TARGET, whole.iter().any(u8::is_ascii_whitespace));
+        let is_cut = is_open && begun.is_none();
+        target = if is_cut { whole_words(target).trim_ascii_end() } else { whole };
     }
     flags.set_if(Flags::SPACE_IN_TARGET, target.iter().any(u8::is_ascii_whitespace));
     (Start { method, target, target_cut, version, ..Start::default() }, flags)
@@ -232,8 +240,7 @@ fn status_line<'a>(line: &Line<'a>) -> (Start<'a>, Flags) {
     let is_begun = line.is_open() && behind.is_none() && code.len() < 3;
     let is_begun = is_begun && code.iter().all(u8::is_ascii_digit);
     flags.set_if(Flags::BAD_STATUS, !is_begun && !status.is_some_and(is_status));
-    let reason = reason.trim_ascii();
-    let reason = if line.cut { whole_characters(reason) } else { reason };
+    let reason = if line.is_open() { whole_words(reason) } else { reason }.trim_ascii();
     (Start { version: version_of(version), status, reason, ..Start::default() }, flags)
 }
 
@@ -262,12 +269,11 @@ fn version_of(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Without a character of which the end is missing.
-fn whole_characters(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
-        _ => bytes,
-    }
+/// Without the word that the bytes end in, of which the end may be missing. What stands in
+/// e-mail addresses, tokens and addresses divides no words.
+fn whole_words(bytes: &[u8]) -> &[u8] {
+    let divides = |byte: &u8| b" \t/\\?&=#;,\"'()<>".contains(byte);
+    &bytes[..bytes.iter().rposition(divides).map_or(0, |at| at + 1)]
 }
 
 fn until(bytes: &[u8], end: impl Fn(u8) -> bool) -> &[u8] {

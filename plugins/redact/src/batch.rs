@@ -196,10 +196,14 @@ impl Columns {
                 false
             }
         };
+        if comes_out && fields.is_listed(key) {
+            return map.put(key, to);
+        }
+        name.clear();
         if comes_out {
-            map.put(key, to);
+            redactor.name(key, name);
+            map.put(name, to);
         } else if *names {
-            name.clear();
             redactor.name(key, name);
             map.put_null(name);
         }

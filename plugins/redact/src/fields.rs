@@ -49,8 +49,12 @@ pub(crate) enum Class {
     Version,
     /// Directives with numbers (`max-age=315360000`).
     Directives,
+    /// A date (RFC 9110, section 5.6.7).
+    Date,
     /// A number, or ranges of bytes (RFC 9110, section 14).
     Ranges,
+    /// A media type with parameters (RFC 9110, section 8.3.1).
+    MediaType,
     /// Words of a small grammar.
     Text,
 }
@@ -140,18 +144,15 @@ const COLUMNS: &[(Class, &[&str])] = &[
     (Class::Tags, &["etag", "if-none-match", "if-match", "if-range"]),
     (Class::Agent, &["user-agent"]),
     (Class::Directives, &["cache-control", "pragma"]),
+    (Class::Date, &["date", "expires", "if-modified-since", "last-modified"]),
     (Class::Ranges, &["age", "content-length", "content-range", "range"]),
+    (Class::MediaType, &["content-type"]),
     (
         Class::Text,
         &[
             "accept-encoding",
             "connection",
             "content-encoding",
-            "content-type",
-            "date",
-            "expires",
-            "if-modified-since",
-            "last-modified",
             "sec-fetch-dest",
             "sec-fetch-mode",
             "server",
@@ -313,6 +314,11 @@ impl Fields {
 
     fn find(&self, name: &str) -> Option<Class> {
         self.known.get(normal(name, &mut [0; LONGEST])?).copied()
+    }
+
+    /// Whether a field comes out by its own name, and not because all do.
+    pub(crate) fn is_listed(&self, name: &str) -> bool {
+        !self.all || self.find(name).is_some()
     }
 
     /// What a header field is; `None` when it does not come out.

@@ -11,6 +11,8 @@ use crate::{
     options::{Agent, Credentials, Options},
     scrub::{Finder, Found, is_harmless},
     tally::{Did, Tally},
+    url::split,
+    values::is_date,
 };
 
 /// The longest value of a small grammar, in bytes.
@@ -21,6 +23,9 @@ const LONGEST_AGENT: usize = 1024;
 const LONGEST_REASON: usize = 64;
 /// The longest version of a system or a browser, in bytes.
 const LONGEST_VERSION: usize = 32;
+
+/// The parameters of a media type whose values come out.
+const MEDIA_PARAMETERS: &[&str] = &["", "charset", "codecs", "level", "q", "version"];
 
 /// Decides value by value; the methods write what comes out.
 pub(crate) struct Redactor {
@@ -68,8 +73,11 @@ impl Redactor {
             Class::Reason => return self.reason(value, to),
             Class::Version => return self.version(value, to),
             Class::Directives => self.text(value, LONGEST_TEXT, true, to),
+            Class::Date if is_date(value) || matches!(value, "0" | "-1") => to.push_str(value),
             Class::Ranges if is_ranges(value) => to.push_str(value),
-            Class::Ranges | Class::Text => self.text(value, LONGEST_TEXT, false, to),
+            Class::Date | Class::Ranges => self.keep_or_hash(value, to),
+            Class::MediaType => self.media_type(value, to),
+            Class::Text => self.text(value, LONGEST_TEXT, false, to),
         }
         true
     }
@@ -81,9 +89,16 @@ impl Redactor {
         }
     }
 
-    /// The name of a field whose value does not come out.
+    /// The name of a field that is on no list. The stages behind look for addresses in values
+    /// only, so one that could be an address is hashed: it has four digits, or other characters
+    /// than names have.
     pub(crate) fn name(&mut self, name: &str, to: &mut String) {
-        self.word(name, to);
+        let digits = name.bytes().filter(u8::is_ascii_digit).count();
+        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        match is_name && digits < 4 || !self.policy.scrub {
+            true => _ = self.word(name, to),
+            false => self.odd(name, to),
+        }
     }
 
     fn credential(&mut self, value: &str, to: &mut String) -> bool {
@@ -121,6 +136,32 @@ impl Redactor {
             && value.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._+-".contains(&b))
             && value.split(' ').all(|word| self.finder.find(word).is_none());
         self.keep(is_version, value, to)
+    }
+
+    /// A value that does not look as its grammar says.
+    fn keep_or_hash(&mut self, value: &str, to: &mut String) {
+        match self.policy.scrub {
+            true => self.odd(value, to),
+            false => to.push_str(value),
+        }
+    }
+
+    /// The type and the parameters that are known. The first other one, which may say what a
+    /// file is called or where its parts end, is hashed with all behind it, because its value
+    /// may be quoted and hold whatever divides parameters.
+    fn media_type(&mut self, value: &str, to: &mut String) {
+        let (media_type, mut rest) = split(value, |b| b == b';');
+        self.text(media_type, LONGEST_TEXT, false, to);
+        while !rest.is_empty() {
+            let (parameter, after) = split(&rest[1..], |b| b == b';');
+            let name = split(parameter, |b| b == b'=').0.trim_ascii();
+            to.push(';');
+            if !MEDIA_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                return self.keep_or_hash(&rest[1..], to);
+            }
+            self.text(parameter, LONGEST_TEXT, false, to);
+            rest = after;
+        }
     }
 
     fn keep(&mut self, is_good: bool, value: &str, to: &mut String) -> bool {

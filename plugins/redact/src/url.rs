@@ -51,7 +51,7 @@ const fn is_slash(byte: u8) -> bool {
 }
 
 /// A text before and from the first byte of this kind on.
-fn split(text: &str, at: impl Fn(u8) -> bool) -> (&str, &str) {
+pub(crate) fn split(text: &str, at: impl Fn(u8) -> bool) -> (&str, &str) {
     text.split_at(text.bytes().position(at).unwrap_or(text.len()))
 }
 

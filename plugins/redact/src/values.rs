@@ -130,7 +130,7 @@ fn is_v6(text: &str) -> bool {
 }
 
 /// A date in one of the three forms of RFC 9110, section 5.6.7, as far as its words tell.
-fn is_date(text: &str) -> bool {
+pub(crate) fn is_date(text: &str) -> bool {
     const WORDS: &[&str] = &[
         "Jan",
         "Feb",

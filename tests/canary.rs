@@ -1,0 +1,366 @@
+//! The canary test: a capture that is full of addresses, cookies, tokens, names and e-mail
+//! addresses goes through the whole engine, with every sink and every strategy, through panics,
+//! errors and crashes. Then every byte that was written anywhere is searched for each of them in
+//! every encoding. None may be there.
+//!
+//! It proves itself: with the gate open the same search finds every canary that was in a head.
+//!
+//! `canary/places.rs` says where they stand and what of plain words may come out,
+//! `canary/secrets.rs` what they look like, `canary/ways.rs` how the heads reach the engine,
+//! `canary/outputs.rs` what is searched.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
+
+#[path = "canary/capture.rs"]
+mod capture;
+mod common;
+#[path = "canary/outputs.rs"]
+mod outputs;
+#[path = "canary/places.rs"]
+mod places;
+#[path = "canary/search.rs"]
+mod search;
+#[path = "canary/secrets.rs"]
+mod secrets;
+#[path = "canary/ways.rs"]
+mod ways;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use capture::Capture;
+use outputs::{OUTPUTS, written};
+use search::{Found, Search};
+
+/// All tests search for the same canaries.
+static PLANTED: LazyLock<(Capture, Search)> = LazyLock::new(|| {
+    let capture = Capture::new();
+    let search = Search::new(&capture.canaries);
+    (capture, search)
+});
+
+/// A run of the engine in a directory of its own, in which `out` is the current directory and
+/// gets all that is written, and `in` holds what the engine is given.
+struct Run {
+    directory: tempfile::TempDir,
+}
+
+/// The chain up to the anonymizer.
+const CHAIN: &str = "[[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
+                     [[stage]]\nuse = \"http\"\nKEY\n[[stage]]\nuse = \"user_agent\"\n";
+const REDACT: &str = "[[stage]]\nuse = \"redact\"\nKEY\n";
+
+/// Every sink that there is, and `hosts`, which comes from a plugin.
+const SINKS: &str = "[[sink]]\nuse = \"parquet\"\ndirectory = \"parquet\"\n\
+                     [[sink]]\nuse = \"jsonl\"\npath = \"records.jsonl\"\n\
+                     [[sink]]\nuse = \"jsonl\"\npath = \"records.jsonl.zst\"\n\
+                     [[sink]]\nuse = \"jsonl\"\npath = \"-\"\n\
+                     [[sink]]\nplugin = \"DIR/libcustom_sink.so\"\nuse = \"hosts\"\n\
+                     path = \"hosts.tsv\"\n";
+const FEW_SINKS: &str = "[[sink]]\nuse = \"jsonl\"\npath = \"records.jsonl\"\n";
+
+impl Run {
+    /// With this config, in which `KEY` stands for a key file and `DIR` for the plugins.
+    fn new(config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let run = Self { directory };
+        for name in ["in", "out"] {
+            fs::create_dir(run.path(name)).unwrap();
+        }
+        // The same key every time: what is found, and what looks like it by chance, is so again.
+        let key = format!("key_file = {:?}", common::key_file(&run.path("in")));
+        let plugins = common::plugins().to_str().unwrap();
+        let config = config.replace("KEY", &key).replace("DIR", plugins);
+        fs::write(run.path("in/config.toml"), config).unwrap();
+        fs::write(run.path("in/capture.pcap"), &PLANTED.0.pcap).unwrap();
+        run
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The engine, which tells all that it can tell and may leave a core file.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_engine")).args(arguments);
+        command.args(["--config", "../in/config.toml"]).current_dir(self.path("out"));
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").stdin(Stdio::null());
+        for (name, is_stdout) in [("out/stdout", true), ("out/stderr", false)] {
+            let file = File::options().create(true).append(true).open(self.path(name)).unwrap();
+            match is_stdout {
+                true => command.stdout(file),
+                false => command.stderr(file),
+            };
+        }
+        command
+    }
+
+    /// The exit status.
+    fn run(&self, arguments: &[&str]) -> Option<i32> {
+        self.command(arguments).status().unwrap().code()
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.path("out/stderr")).unwrap()
+    }
+
+    /// Whether there is something in an output of this kind.
+    fn has(&self, output: &str) -> bool {
+        let all = written(&self.path("out"));
+        all.iter().any(|file| file.output.name == output && !file.bytes.is_empty())
+    }
+
+    /// What is found, by kind of output.
+    fn found(&self) -> BTreeMap<&'static str, Found> {
+        let mut found: BTreeMap<_, Found> = BTreeMap::new();
+        for file in written(&self.path("out")).iter().filter(|file| !file.bytes.is_empty()) {
+            let found = found.entry(file.output.name).or_default();
+            for bytes in file.inside.iter().chain([&file.bytes]) {
+                PLANTED.1.find(bytes, found);
+            }
+        }
+        found
+    }
+
+    /// Fails when anything is found that must not come out; gives the kinds of output that were
+    /// searched and not empty.
+    fn check(&self, what: &str, names: bool) -> BTreeSet<&'static str> {
+        let mut leaks = String::new();
+        let Capture { canaries, expected, .. } = &PLANTED.0;
+        let all = self.found();
+        let outputs = all.keys().copied().collect();
+        for (output, found) in all {
+            for (number, (encoding, around)) in found {
+                let of_name = names && canaries[number].is_word_of_name();
+                if !expected[number].may_come_out && !of_name {
+                    let (canary, form) = (&canaries[number], canaries[number].form);
+                    let place = &canary.place;
+                    writeln!(leaks, "{output}: {form:?} `{place}` as {encoding}: {around}")
+                        .unwrap();
+                }
+            }
+        }
+        if let Some(path) = std::env::var_os("CANARY_LEAKS") {
+            fs::write(path, &leaks).unwrap();
+        }
+        let count = leaks.lines().count();
+        let first: Vec<_> = leaks.lines().take(60).collect();
+        assert!(leaks.is_empty(), "{what}: {count} leaks\n{}", first.join("\n"));
+        outputs
+    }
+}
+
+/// A config over the capture.
+fn config(engine: &str, stages: &str, sinks: &str) -> String {
+    format!(
+        "{engine}\n[capture]\nfrom = \"file\"\nfiles = [\"../in/capture.pcap\"]\n{stages}{sinks}"
+    )
+}
+
+const WITH_LEDGER: &str = "[engine]\nworkers = 2\nledger = \"ledger.json\"\n";
+
+/// A chain that anonymizes, with something else changed in it.
+struct Chain {
+    name: &'static str,
+    /// The table of the anonymizer.
+    anonymizer: &'static str,
+    /// What is replaced in the chain before it, and by what.
+    change: (&'static str, &'static str),
+    sinks: &'static str,
+    /// The exit status, and what standard error says.
+    ends: (i32, &'static str),
+    /// The names of fields that are on no list come out, because the config says so.
+    names: bool,
+}
+
+const PLAIN: Chain = Chain {
+    name: "crypto_pan, all sinks",
+    anonymizer: "use = \"crypto_pan\"\nKEY",
+    change: ("", ""),
+    sinks: SINKS,
+    ends: (0, "the ledger balances"),
+    names: false,
+};
+
+const fn strategy(name: &'static str, anonymizer: &'static str) -> Chain {
+    Chain { name, anonymizer, sinks: FEW_SINKS, ..PLAIN }
+}
+
+const HTTP: &str = "[[stage]]\nuse = \"http\"\nKEY\n";
+
+const CHAINS: &[Chain] = &[
+    PLAIN,
+    strategy("ipcrypt, prefixes", "use = \"ipcrypt\"\nmode = \"prefix_preserving\"\nKEY"),
+    strategy("ipcrypt", "use = \"ipcrypt\"\nmode = \"deterministic\"\nKEY"),
+    strategy("keyed_hash", "use = \"keyed_hash\"\nKEY"),
+    strategy("truncate", "use = \"truncate\""),
+    strategy("constant", "use = \"constant\""),
+    strategy("a strategy of a plugin", "plugin = \"DIR/libcustom_anonymizer.so\"\nuse = \"site\""),
+    Chain {
+        name: "special addresses kept",
+        anonymizer: "use = \"crypto_pan\"\nspecial = \"keep\"\nKEY",
+        sinks: FEW_SINKS,
+        ..PLAIN
+    },
+    Chain {
+        name: "loaded stages",
+        anonymizer: "plugin = \"DIR/libcrypto_pan.so\"\nuse = \"crypto_pan\"\nKEY",
+        change: ("use = \"redact\"", "plugin = \"DIR/libredact.so\"\nuse = \"redact\""),
+        sinks: FEW_SINKS,
+        ..PLAIN
+    },
+    Chain {
+        name: "names, and hashes of credentials",
+        names: true,
+        change: ("use = \"redact\"", "use = \"redact\"\ncredentials = \"hash\"\nnames = true"),
+        sinks: FEW_SINKS,
+        ..PLAIN
+    },
+    Chain {
+        name: "each packet by itself",
+        change: ("use = \"http\"", "use = \"http\"\nreassemble = false"),
+        sinks: FEW_SINKS,
+        ..PLAIN
+    },
+    Chain {
+        name: "a stage that panics over packets and tells them",
+        change: (HTTP, "[[stage]]\nplugin = \"DIR/libmisbehave.so\"\nuse = \"panics_and_tells\"\n"),
+        ends: (1, "stage `panics_and_tells`: panicked in packets(): a message that may hold data"),
+        ..PLAIN
+    },
+    Chain {
+        name: "a stage that panics over records and tells them",
+        change: (
+            "[[stage]]\nuse = \"redact\"",
+            "[[stage]]\nplugin = \"DIR/libmisbehave.so\"\nuse = \"panics_and_tells\"\n\
+             records = true\n[[stage]]\nuse = \"redact\"",
+        ),
+        ends: (1, "stage `panics_and_tells`: panicked in records(): a message that may hold data"),
+        ..PLAIN
+    },
+    Chain {
+        name: "a stage that fails",
+        change: (
+            HTTP,
+            "[[stage]]\nplugin = \"DIR/libmisbehave.so\"\nuse = \"fails_in_packets\"\nnth = 500\n",
+        ),
+        ends: (1, "packet 500 is the last straw"),
+        ..PLAIN
+    },
+    Chain {
+        name: "a full disk",
+        sinks: "[[sink]]\nuse = \"jsonl\"\npath = \"/dev/full\"\n",
+        ends: (1, "No space left on device"),
+        ..PLAIN
+    },
+    Chain {
+        name: "no anonymizer",
+        anonymizer: "use = \"redact\"",
+        ends: (2, "would reach this sink as it was on the wire"),
+        ..PLAIN
+    },
+    Chain {
+        name: "a wrong option",
+        anonymizer: "use = \"truncate\"\nv4_prefix = 40",
+        ends: (2, "`v4_prefix` must be"),
+        ..PLAIN
+    },
+];
+
+impl Chain {
+    fn config(&self) -> String {
+        let (from, to) = self.change;
+        // What is put before `http` leaves it there.
+        let to = if from == HTTP { format!("{to}{HTTP}") } else { to.to_owned() };
+        let before = format!("{CHAIN}{REDACT}");
+        assert!(before.contains(from), "{}", self.name);
+        let before = if from.is_empty() { before } else { before.replacen(from, &to, 1) };
+        let stages = format!("{before}[[stage]]\n{}\n", self.anonymizer);
+        config(WITH_LEDGER, &stages, self.sinks)
+    }
+}
+
+#[test]
+fn nothing_leaks_from_any_chain() {
+    let mut seen = BTreeSet::new();
+    for chain in CHAINS {
+        let run = Run::new(&chain.config());
+        let (status, says) = chain.ends;
+        assert_eq!(run.run(&[]), Some(status), "{}: {}", chain.name, run.stderr());
+        assert!(run.stderr().contains(says), "{} should say {says}: {}", chain.name, run.stderr());
+        // What is said of a chain without running it is searched with the rest.
+        for arguments in [&["check"][..], &["doctor"]] {
+            run.run(arguments);
+        }
+        seen.extend(run.check(chain.name, chain.names));
+    }
+    for output in OUTPUTS.iter().filter(|output| output.name != "parquet, unfinished") {
+        assert!(seen.contains(output.name), "nobody wrote the output `{}`", output.name);
+    }
+}
+
+/// Ended by a signal while it works: no core file, and nothing in what is half written.
+#[test]
+fn nothing_leaks_from_a_crash() {
+    let half_written = ["jsonl", "parquet, unfinished"];
+    for signal in ["ABRT", "SEGV", "KILL", "TERM"] {
+        let chain = PLAIN.config().replace("../in/capture.pcap", "-");
+        // Uncompressed, because nobody can read the pages of a file that has no end.
+        let small = "use = \"parquet\"\nrotate_rows = 5000\nrow_group_rows = 100\n\
+                     compression = \"none\"";
+        let run = Run::new(&chain.replace("use = \"parquet\"", small));
+        let mut child = run.command(&[]).stdin(Stdio::piped()).spawn().unwrap();
+        // It waits for more until it ends.
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(&PLANTED.0.pcap).unwrap();
+        let since = Instant::now();
+        while !half_written.iter().all(|output| run.has(output)) {
+            assert!(since.elapsed() < Duration::from_secs(60), "nothing is written");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let pid = child.id().to_string();
+        // The first SEGV only takes away the handler that tells of a stack overflow.
+        while child.try_wait().unwrap().is_none() {
+            Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(input);
+        run.check(signal, false);
+    }
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    let open = format!("allow_identifiable = true\n{WITH_LEDGER}");
+    let run = Run::new(&config(&open, CHAIN, SINKS));
+    assert_eq!(run.run(&[]), Some(0), "{}", run.stderr());
+    let Capture { canaries, expected, .. } = &PLANTED.0;
+    let (mut found, mut wrong) = (run.found(), String::new());
+    for output in ["standard output", "jsonl", "jsonl, compressed", "parquet"] {
+        let found = found.remove(output).unwrap_or_default();
+        for (number, (canary, expected)) in canaries.iter().zip(expected).enumerate() {
+            let is_found = found.contains_key(&number);
+            if expected.when_open.is_some_and(|expected| expected != is_found) {
+                let (place, form) = (&canary.place, canary.form);
+                let is = if is_found { "is in" } else { "is not in" };
+                writeln!(wrong, "{form:?} of `{place}` {is} {output}").unwrap();
+            }
+        }
+        println!("{output}: {} of {} canaries", found.len(), canaries.len());
+    }
+    if let Some(path) = std::env::var_os("CANARY_LEAKS") {
+        fs::write(path, &wrong).unwrap();
+    }
+    let first: Vec<_> = wrong.lines().take(60).collect();
+    assert!(wrong.is_empty(), "{} are wrong\n{}", wrong.lines().count(), first.join("\n"));
+}

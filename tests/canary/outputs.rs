@@ -1,0 +1,90 @@
+//! Everything that the engine writes, and how it is read.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ringmill::sdk::arrow_array::Array as _;
+
+/// What is written somewhere.
+pub(crate) struct Output {
+    /// What it is, for the message of the test.
+    pub name: &'static str,
+    /// Whether a file below the run's directory is one.
+    is: fn(&str) -> bool,
+    /// What is in it besides the bytes that it has on disk.
+    inside: fn(&Path) -> Vec<Vec<u8>>,
+}
+
+/// All kinds of output. A file that is none of these fails the test; so whoever makes the engine
+/// write something new adds a line here.
+pub(crate) const OUTPUTS: &[Output] = &[
+    Output { name: "standard output", is: |name| name == "stdout", inside: nothing },
+    Output { name: "standard error", is: |name| name == "stderr", inside: nothing },
+    Output { name: "ledger", is: |name| name == "ledger.json", inside: nothing },
+    Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
+    Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
+    Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
+    Output {
+        name: "parquet, unfinished",
+        is: |name| name.ends_with(".parquet.inprogress"),
+        inside: nothing,
+    },
+    Output { name: "a sink of a plugin", is: |name| name == "hosts.tsv", inside: nothing },
+];
+
+/// A file that was written.
+pub(crate) struct Written {
+    pub output: &'static Output,
+    /// Its bytes, and what is in it when it is read.
+    pub bytes: Vec<u8>,
+    pub inside: Vec<Vec<u8>>,
+}
+
+/// All files below a directory.
+pub(crate) fn written(directory: &Path) -> Vec<Written> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(written(&path));
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let output = OUTPUTS.iter().find(|output| (output.is)(&name));
+        let output = output.unwrap_or_else(|| panic!("{} is no known output", path.display()));
+        // It may have got its final name just now.
+        let Ok(bytes) = fs::read(&path) else { continue };
+        let inside = (output.inside)(&path);
+        all.push(Written { output, bytes, inside });
+    }
+    all
+}
+
+fn nothing(_: &Path) -> Vec<Vec<u8>> {
+    Vec::new()
+}
+
+fn zstd(path: &Path) -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // What a crash has cut is read as far as it goes.
+    let _ = zstd::Decoder::new(File::open(path).unwrap()).unwrap().read_to_end(&mut bytes);
+    vec![bytes]
+}
+
+/// The memory of every column, whatever its type: also what stands behind nulls.
+fn parquet(path: &Path) -> Vec<Vec<u8>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    for batch in reader.build().unwrap() {
+        let mut waiting: Vec<_> = batch.unwrap().columns().iter().map(|it| it.to_data()).collect();
+        while let Some(data) = waiting.pop() {
+            bytes.extend(data.buffers().iter().map(|buffer| buffer.as_slice().to_vec()));
+            waiting.extend_from_slice(data.child_data());
+        }
+    }
+    bytes
+}
