@@ -40,6 +40,11 @@ const REQUESTS_V4: &[Case] = &[
     ("x-seen", "203.0.113.77, 203.000.113.077", "{}, {}"),
     ("x-seen", "77.113.0.203.in-addr.arpa", "{reversed}.in-addr.arpa"),
     ("x-seen", "for=\"203.0.113.77:4711\";proto=http", "for=\"{}:4711\";proto=http"),
+    ("forwarded", "for=\"203.0.113.77:4711\";proto=http", "for=\"{}:4711\";proto=http"),
+    ("x-forwarded-for", "203.0.113.77, 203.0.113.77:80", "{}, {}:80"),
+    ("true-client-ip", "203.0.113.77", "{}"),
+    ("x-real-ip", "203.0.113.77", "{}"),
+    ("cf-connecting-ip", "203.0.113.77", "{}"),
 ];
 
 const V6: &str = "2001:db8:1234::77";
@@ -128,7 +133,8 @@ fn value<'a>(row: &'a Row, field: &str) -> Option<&'a str> {
     text(row, field).or_else(|| row.get("extras")?.get(field)?.as_str())
 }
 
-/// What the strategy makes of the capture, held against what its address columns say.
+/// What the strategy makes of the capture, held against what its address columns say. No other
+/// stage chooses what comes out.
 fn check(strategy: &str) {
     let directory = tempfile::tempdir().unwrap();
     let (capture, cases) = capture(directory.path());
@@ -136,7 +142,8 @@ fn check(strategy: &str) {
     let config = write_config(
         directory.path(),
         &format!(
-            "[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n[[stage]]\nuse = \"decode\"\n\
+            "allow_identifiable = true\n\
+             [capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
              [[stage]]\nuse = \"user_agent\"\n[[stage]]\n{strategy}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"

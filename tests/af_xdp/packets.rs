@@ -14,7 +14,7 @@ use crate::{
     net::{self, Net},
     pair,
     records::{from_files, written},
-    send, send_captures, stages, witnessed,
+    send, send_captures, stages, with_ethtool, witnessed,
 };
 
 /// The captures without those that bear tags: the kernel of the sender looks for their addresses
@@ -251,7 +251,7 @@ fn frames_of_2048_bytes_are_enough_for_ethernet() {
 
 #[test]
 fn two_interfaces_are_one_capture() {
-    let Some(net) = Net::with_pairs(2, 2) else { return };
+    let Some(net) = with_ethtool(|| Net::with_pairs(2, 2)) else { return };
     let file = methods();
     let frames = play::frames(&file).unwrap();
     let capture = CAPTURE.replace("\"cap0\"", "[\"cap0\", \"cap1\"]");

@@ -386,9 +386,6 @@ fn an_interface_that_is_made_again_is_captured_again() {
 
 #[test]
 fn a_filter_holds_on_every_ring() {
-    if !common::has_libpcap() {
-        return;
-    }
     if !is_double("a capture file as traffic") {
         return;
     }

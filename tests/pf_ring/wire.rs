@@ -79,11 +79,21 @@ fn double() -> Option<Double> {
 
 /// Whether it is the double.
 pub(crate) fn has_double() -> bool {
-    double().is_some()
+    !can_load() || double().is_some()
+}
+
+/// Whether the double can be loaded, which compiles filters with libpcap as the library does; says
+/// so where it cannot.
+fn can_load() -> bool {
+    let named = env::var_os(pfring_sys::LIBRARY_VARIABLE).is_some_and(|path| !path.is_empty());
+    named || common::has_libpcap()
 }
 
 /// Whether it is the double, for tests of what only that can show; says SKIPPED if not.
 pub(crate) fn is_double(why: &str) -> bool {
+    if !can_load() {
+        return false;
+    }
     let is = double().is_some();
     if !is {
         common::skipped(format_args!("only the double can show {why}"));
@@ -112,6 +122,9 @@ enum End {
 impl Wire {
     /// `None`, having said why, where there can be none.
     pub(crate) fn new(name: &str) -> Option<Self> {
+        if !can_load() {
+            return None;
+        }
         if let Some(double) = double() {
             let device = format!("double-{name}");
             let c_name = CString::new(device.as_str()).unwrap();
