@@ -135,8 +135,9 @@ fn check(strategy: &str) {
     let out = directory.path().join("out.jsonl");
     let config = write_config(
         directory.path(),
+        // The header policy would hash much of what is to be seen here.
         &format!(
-            "[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n[[stage]]\nuse = \"decode\"\n\
+            "allow_identifiable = true\n[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n[[stage]]\nuse = \"decode\"\n\
              [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
              [[stage]]\nuse = \"user_agent\"\n[[stage]]\n{strategy}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"
