@@ -272,6 +272,45 @@ fn it_is_text_for_a_methods_section() {
     }
 }
 
+/// The engine knows none of them; they say it themselves.
+#[test]
+fn every_strategy_says_what_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases = [
+        ("use = \"crypto_pan\"\nkey = \"ephemeral\"", "by Crypto-PAn (Xu et al., ICNP 2002)"),
+        (
+            "use = \"ipcrypt\"\nmode = \"deterministic\"\nkey = \"ephemeral\"",
+            "were encrypted whole, by ipcrypt-deterministic",
+        ),
+        (
+            "use = \"ipcrypt\"\nmode = \"prefix_preserving\"\nkey = \"ephemeral\"",
+            "so that prefixes stay common, by ipcrypt-pfx",
+        ),
+        (
+            "use = \"keyed_hash\"\nkey = \"ephemeral\"\nv4_bits = 24",
+            "HMAC-SHA256, 24 of it for IPv4",
+        ),
+        ("use = \"truncate\"", "the first 16 bits of IPv4 and 32 bits of IPv6 were kept"),
+        ("use = \"constant\"", "were replaced by one and the same"),
+        (
+            "use = \"constant\"\nspecial = \"keep\"",
+            "the same; private, multicast and other special addresses (RFC 6890) were kept",
+        ),
+    ];
+    let config = whole_config(directory.path(), "", "[[stage]]\nuse = \"classify\"\n");
+    let typed = fs::read_to_string(config).unwrap();
+    let (before, after) = typed.split_once("use = \"crypto_pan\"\n").unwrap();
+    let (_, after) = after.split_once('\n').unwrap();
+    for (strategy, sentence) in cases {
+        let config = write_config(directory.path(), &format!("{before}{strategy}\n{after}"));
+        let config = ringmill::config::load(&config).unwrap();
+        let facts = ringmill::Engine::new(config).unwrap().facts();
+        let facts = &facts.last().unwrap().facts;
+        let said = facts.iter().find(|(name, _)| name == "methods").unwrap();
+        assert!(said.1.contains(sentence), "{strategy} should say\n{sentence}\nbut says {said:?}");
+    }
+}
+
 #[test]
 fn a_stage_of_a_plugin_is_named_by_what_was_loaded() {
     let directory = tempfile::tempdir().unwrap();

@@ -141,6 +141,7 @@ fn check(strategy: &str) {
     let out = directory.path().join("out.jsonl");
     let config = write_config(
         directory.path(),
+        // The header policy would hash much of what is to be seen here.
         &format!(
             "allow_identifiable = true\n\
              [capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n[[stage]]\nuse = \"decode\"\n\

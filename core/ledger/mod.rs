@@ -67,6 +67,7 @@ impl Live {
     /// The counts so far, with the reasons' names.
     pub(crate) fn tally(&self, reasons: &[(String, String)]) -> WorkerTally {
         let [passed, verdicts @ ..] = &self.verdicts;
+        let passed = passed.load(Relaxed);
         let mut dropped: Drops = BTreeMap::new();
         for (count, (stage, reason)) in verdicts.iter().zip(reasons) {
             let count = count.load(Relaxed);
@@ -79,9 +80,11 @@ impl Live {
             dropped.entry(stage.clone()).or_default().insert("stage_failed".to_owned(), *count);
         }
         WorkerTally {
+            passed,
+            // Read after the verdicts and counted before them: of a worker that runs, no more
+            // have passed or were dropped than were received.
             received: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
-            passed: passed.load(Relaxed),
             dropped,
         }
     }

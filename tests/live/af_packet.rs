@@ -226,6 +226,11 @@ fn what_finds_no_place_is_counted_to_the_packet() {
         assert!(dropped > received, "{received} received, {dropped} dropped: was it slow?");
         assert_eq!(received + dropped, first.packets + second.packets, "{workers} workers");
         assert_eq!(ended.shares().iter().sum::<u64>(), received);
+        // And so it is told to whoever reads the data.
+        let manifest = ringmill::manifest::read(&ended.folder().join("out.jsonl")).unwrap();
+        assert_eq!((manifest.capture.from.as_str(), manifest.capture.inputs), ("af_packet", 1));
+        let account = &manifest.ledger.as_ref().unwrap().run;
+        assert_eq!((account.received, account.lost), (received, dropped), "{manifest}");
         // What connections with gaps may keep is bounded by the options of `http`.
         assert!(grown < 16 << 10, "its memory grew by {grown} KiB");
     }
