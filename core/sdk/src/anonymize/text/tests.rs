@@ -460,6 +460,29 @@ proptest! {
         }
     }
 
+    /// As in a column, where one text lies behind the other.
+    #[test]
+    fn texts_in_a_row_are_as_each_alone(
+        texts in prop::collection::vec("[0-9a-f:.\\-_/@%p\u{0}]{0,9}", 1..12),
+    ) {
+        for place in [Place::Text, Place::Url, Place::Host, Place::Products] {
+            let (mut bytes, mut offsets, mut alone) = (String::new(), vec![0], Vec::new());
+            for text in &texts {
+                let from = bytes.len();
+                alone.extend(find(text, place).into_iter().map(|found| Found {
+                    start: found.start + from,
+                    end: found.end + from,
+                    ..found
+                }));
+                bytes += text;
+                offsets.push(i32::try_from(bytes.len()).unwrap());
+            }
+            let mut found = Vec::new();
+            Finder::default().all(bytes.as_bytes(), &offsets, |_| place, &mut found);
+            prop_assert_eq!(found, alone, "{:?} in {:?}", place, &texts);
+        }
+    }
+
     #[test]
     fn text_without_numbers_is_left_alone(text in "[g-zG-Z /,;=()+.\\-_~]{0,200}") {
         prop_assert_eq!(find(&text, Place::Text), []);
