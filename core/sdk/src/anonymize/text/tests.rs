@@ -328,6 +328,21 @@ fn a_pseudonym_of_another_family_fits_its_place() {
     assert!(labels.starts_with("5.0.0.0.0.") && labels.ends_with("2.in-addr.arpa"), "{labels}");
 }
 
+/// The end of one and the beginning of the next are not taken together.
+#[test]
+fn slashes_of_two_texts_are_no_host() {
+    for texts in [["/", "/1"], ["http:/", "/1.2.3.4/"], ["a,/", "/0x7f.1"], ["/", "/1.2"]] {
+        let first = i32::try_from(texts[0].len()).unwrap();
+        let both = i32::try_from(texts.concat().len()).unwrap();
+        let mut found = Vec::new();
+        let bytes = texts.concat();
+        Finder::default().all(bytes.as_bytes(), &[0, first, both], |_| Place::Url, &mut found);
+        let found: Vec<_> = found.iter().map(|it| &bytes[it.start..it.end]).collect();
+        let expected: &[&str] = if texts[1].contains(".4") { &["1.2.3.4"] } else { &[] };
+        assert_eq!(found, expected, "{texts:?}");
+    }
+}
+
 /// Texts that lie one behind the other are told apart, wherever the 32 bytes begin.
 #[test]
 fn texts_in_a_row_are_told_apart() {
