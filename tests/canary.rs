@@ -39,6 +39,7 @@ use std::{
 use capture::Capture;
 use outputs::{OUTPUTS, written};
 use search::{Found, Search};
+use secrets::{Canary, Form};
 
 /// All tests search for the same canaries.
 static PLANTED: LazyLock<(Capture, Search)> = LazyLock::new(|| {
@@ -363,4 +364,53 @@ fn the_search_finds_what_is_there() {
     }
     let first: Vec<_> = wrong.lines().take(60).collect();
     assert!(wrong.is_empty(), "{} are wrong\n{}", wrong.lines().count(), first.join("\n"));
+}
+
+/// One canary of each kind, as others might write it, between other bytes.
+#[test]
+fn every_encoding_is_found() {
+    let canaries = [Form::Email, Form::Token, Form::V4, Form::V6];
+    let canaries = [0, 1, 2, 3].map(|n| Canary::new(n, canaries[usize::try_from(n).unwrap()], ""));
+    let search = Search::new(&canaries);
+    for (number, canary) in canaries.iter().enumerate() {
+        let text = canary.sent.as_bytes();
+        let each = |to: fn(u8) -> String| text.iter().copied().map(to).collect::<String>();
+        let mut cases = vec![
+            ("text", canary.sent.clone().into_bytes()),
+            ("capitals", canary.sent.to_uppercase().into_bytes()),
+            ("backwards", text.iter().rev().copied().collect()),
+            ("hex", each(|byte| format!("{byte:02X}")).into_bytes()),
+            ("hex with colons", each(|byte| format!("{byte:02x}:")).into_bytes()),
+            ("percent", each(|byte| format!("%{byte:02x}")).into_bytes()),
+            ("UTF-16", canary.sent.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            ("UTF-16, big endian", canary.sent.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        ];
+        let mut bytes = vec![text.to_vec()];
+        let binary = match canary.sent.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(address)) => Some(address.to_ipv6_mapped()),
+            Ok(std::net::IpAddr::V6(address)) => Some(address),
+            Err(_) => None,
+        };
+        if let Some(address) = binary {
+            cases.push(("binary", address.octets().to_vec()));
+            cases.push(("little endian", address.to_bits().to_le_bytes().to_vec()));
+            bytes.push(address.octets().to_vec());
+        }
+        for bytes in bytes {
+            for before in [&b""[..], b"a", b"ab"] {
+                let mut all = [before, &bytes, b"xyz"].concat();
+                all.truncate(all.len() / 3 * 3);
+                cases.push(("base64", search::base64(&all, b"+/")));
+                cases.push(("base64url", search::base64(&all, b"-_")));
+            }
+        }
+        for (encoding, bytes) in cases {
+            let mut found = Found::default();
+            search.find(&[b" ", &bytes[..], b" "].concat(), &mut found);
+            assert!(found.contains_key(&number), "{:?} as {encoding} is not found", canary.form);
+        }
+        let mut found = Found::default();
+        search.find(b"203.0.113.7 2001:db8::1 me@example.org", &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
