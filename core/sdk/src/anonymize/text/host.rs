@@ -55,7 +55,6 @@ impl Scan<'_> {
         if self.byte(behind).is_ascii_alphanumeric() || b"-_%.:".contains(&self.byte(behind)) {
             return None;
         }
-        // Two slashes may be the end of this text and the beginning of the next one.
         let name = self.text.get(at..end)?;
         let name = name.strip_suffix(b".").unwrap_or(name);
         let address = number(name)?;

@@ -328,21 +328,6 @@ fn a_pseudonym_of_another_family_fits_its_place() {
     assert!(labels.starts_with("5.0.0.0.0.") && labels.ends_with("2.in-addr.arpa"), "{labels}");
 }
 
-/// The end of one and the beginning of the next are not taken together.
-#[test]
-fn slashes_of_two_texts_are_no_host() {
-    for texts in [["/", "/1"], ["http:/", "/1.2.3.4/"], ["a,/", "/0x7f.1"], ["/", "/1.2"]] {
-        let first = i32::try_from(texts[0].len()).unwrap();
-        let both = i32::try_from(texts.concat().len()).unwrap();
-        let mut found = Vec::new();
-        let bytes = texts.concat();
-        Finder::default().all(bytes.as_bytes(), &[0, first, both], |_| Place::Url, &mut found);
-        let found: Vec<_> = found.iter().map(|it| &bytes[it.start..it.end]).collect();
-        let expected: &[&str] = if texts[1].contains(".4") { &["1.2.3.4"] } else { &[] };
-        assert_eq!(found, expected, "{texts:?}");
-    }
-}
-
 /// Texts that lie one behind the other are told apart, wherever the 32 bytes begin.
 #[test]
 fn texts_in_a_row_are_told_apart() {
@@ -472,29 +457,6 @@ proptest! {
             }
             prop_assert!(end <= text.len());
             replaced(&text, place);
-        }
-    }
-
-    /// As in a column, where one text lies behind the other.
-    #[test]
-    fn texts_in_a_row_are_as_each_alone(
-        texts in prop::collection::vec("[0-9a-f:.\\-_/@%p\u{0}]{0,9}", 1..12),
-    ) {
-        for place in [Place::Text, Place::Url, Place::Host, Place::Products] {
-            let (mut bytes, mut offsets, mut alone) = (String::new(), vec![0], Vec::new());
-            for text in &texts {
-                let from = bytes.len();
-                alone.extend(find(text, place).into_iter().map(|found| Found {
-                    start: found.start + from,
-                    end: found.end + from,
-                    ..found
-                }));
-                bytes += text;
-                offsets.push(i32::try_from(bytes.len()).unwrap());
-            }
-            let mut found = Vec::new();
-            Finder::default().all(bytes.as_bytes(), &offsets, |_| place, &mut found);
-            prop_assert_eq!(found, alone, "{:?} in {:?}", place, &texts);
         }
     }
 
