@@ -39,6 +39,7 @@ use std::{
 use capture::Capture;
 use outputs::{OUTPUTS, written};
 use search::{Found, Search};
+use secrets::{Canary, Form};
 
 /// All tests search for the same canaries.
 static PLANTED: LazyLock<(Capture, Search)> = LazyLock::new(|| {
@@ -90,10 +91,16 @@ impl Run {
 
     /// The engine, which tells all that it can tell and may leave a core file.
     fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare_command(arguments);
+        command.args(["--config", "../in/config.toml"]);
+        command
+    }
+
+    fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
         command.arg(env!("CARGO_BIN_EXE_engine")).args(arguments);
-        command.args(["--config", "../in/config.toml"]).current_dir(self.path("out"));
+        command.current_dir(self.path("out"));
         command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").stdin(Stdio::null());
         for (name, is_stdout) in [("out/stdout", true), ("out/stderr", false)] {
             let file = File::options().create(true).append(true).open(self.path(name)).unwrap();
@@ -108,6 +115,23 @@ impl Run {
     /// The exit status.
     fn run(&self, arguments: &[&str]) -> Option<i32> {
         self.command(arguments).status().unwrap().code()
+    }
+
+    /// Has the manifest of every file printed that has one.
+    fn print_manifests(&self) {
+        let mut folders = vec![self.path("out")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.to_string_lossy().into_owned();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if name.ends_with(".parquet") || name.ends_with(".manifest.json") {
+                    let printed = self.bare_command(&["manifest", &name]).status().unwrap();
+                    assert_eq!(printed.code(), Some(0), "{name}: {}", self.stderr());
+                }
+            }
+        }
     }
 
     fn stderr(&self) -> String {
@@ -302,6 +326,7 @@ fn nothing_leaks_from_any_chain() {
         for arguments in [&["check"][..], &["doctor"]] {
             run.run(arguments);
         }
+        run.print_manifests();
         seen.extend(run.check(chain.name, chain.names));
     }
     for output in OUTPUTS.iter().filter(|output| output.name != "parquet, unfinished") {
@@ -363,4 +388,53 @@ fn the_search_finds_what_is_there() {
     }
     let first: Vec<_> = wrong.lines().take(60).collect();
     assert!(wrong.is_empty(), "{} are wrong\n{}", wrong.lines().count(), first.join("\n"));
+}
+
+/// One canary of each kind, as others might write it, between other bytes.
+#[test]
+fn every_encoding_is_found() {
+    let canaries = [Form::Email, Form::Token, Form::V4, Form::V6];
+    let canaries = [0, 1, 2, 3].map(|n| Canary::new(n, canaries[usize::try_from(n).unwrap()], ""));
+    let search = Search::new(&canaries);
+    for (number, canary) in canaries.iter().enumerate() {
+        let text = canary.sent.as_bytes();
+        let each = |to: fn(u8) -> String| text.iter().copied().map(to).collect::<String>();
+        let mut cases = vec![
+            ("text", canary.sent.clone().into_bytes()),
+            ("capitals", canary.sent.to_uppercase().into_bytes()),
+            ("backwards", text.iter().rev().copied().collect()),
+            ("hex", each(|byte| format!("{byte:02X}")).into_bytes()),
+            ("hex with colons", each(|byte| format!("{byte:02x}:")).into_bytes()),
+            ("percent", each(|byte| format!("%{byte:02x}")).into_bytes()),
+            ("UTF-16", canary.sent.encode_utf16().flat_map(u16::to_le_bytes).collect()),
+            ("UTF-16, big endian", canary.sent.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        ];
+        let mut bytes = vec![text.to_vec()];
+        let binary = match canary.sent.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(address)) => Some(address.to_ipv6_mapped()),
+            Ok(std::net::IpAddr::V6(address)) => Some(address),
+            Err(_) => None,
+        };
+        if let Some(address) = binary {
+            cases.push(("binary", address.octets().to_vec()));
+            cases.push(("little endian", address.to_bits().to_le_bytes().to_vec()));
+            bytes.push(address.octets().to_vec());
+        }
+        for bytes in bytes {
+            for before in [&b""[..], b"a", b"ab"] {
+                let mut all = [before, &bytes, b"xyz"].concat();
+                all.truncate(all.len() / 3 * 3);
+                cases.push(("base64", search::base64(&all, b"+/")));
+                cases.push(("base64url", search::base64(&all, b"-_")));
+            }
+        }
+        for (encoding, bytes) in cases {
+            let mut found = Found::default();
+            search.find(&[b" ", &bytes[..], b" "].concat(), &mut found);
+            assert!(found.contains_key(&number), "{:?} as {encoding} is not found", canary.form);
+        }
+        let mut found = Found::default();
+        search.find(b"203.0.113.7 2001:db8::1 me@example.org", &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
 }

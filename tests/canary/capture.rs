@@ -143,10 +143,11 @@ impl Capture {
                     turn += 1;
                     for form in forms {
                         let when_open = exception(place, *form).unwrap_or(group.open.is_ok());
-                        let expected = Expected {
-                            may_come_out: may_come_out(group, place, *form),
-                            when_open: Some(when_open),
-                        };
+                        let may_come_out = may_come_out(group, place, *form);
+                        // Numbers may be in a column of numbers, and no text.
+                        let is_number = may_come_out && *form == Form::Number;
+                        let when_open = Some(when_open).filter(|_| !is_number);
+                        let expected = Expected { may_come_out, when_open };
                         self.place(group.line, *side, place, *form, expected);
                     }
                 }

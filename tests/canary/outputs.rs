@@ -25,7 +25,7 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "standard output", is: |name| name == "stdout", inside: nothing },
     Output { name: "standard error", is: |name| name == "stderr", inside: nothing },
     Output { name: "ledger", is: |name| name == "ledger.json", inside: nothing },
-    Output { name: "manifest", is: |name| name.ends_with(".manifest.json"), inside: nothing },
+    Output { name: "manifest", is: |name| name.contains(".manifest.json"), inside: nothing },
     Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
     Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },

@@ -227,6 +227,8 @@ pub(crate) const GROUPS: &[Group] = &[
             "Forwarded: for=unknown;host={}",
             "Forwarded: for=_{}",
             "Forwarded: {}=1",
+            "X-Forwarded-For: fe80::1%{}",
+            "Forwarded: for=\"[2001:db8::1%{}]:80\"",
             "X-Real-IP: {}",
             "True-Client-IP: {}",
             "CF-Connecting-IP: {}",

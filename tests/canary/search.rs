@@ -182,7 +182,8 @@ impl Needles {
     }
 }
 
-fn base64(bytes: &[u8], alphabet: &[u8; 2]) -> Vec<u8> {
+/// Of whole groups of three bytes.
+pub(crate) fn base64(bytes: &[u8], alphabet: &[u8; 2]) -> Vec<u8> {
     let digit = |value: u32| match u8::try_from(value & 63).unwrap() {
         value @ 0..26 => b'A' + value,
         value @ 26..52 => b'a' + value - 26,

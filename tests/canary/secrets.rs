@@ -5,6 +5,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::search::base64;
+
 /// What a canary looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -31,6 +33,9 @@ pub(crate) enum Form {
     /// Only what must be.
     EncodedAt,
     TwiceEncodedAt,
+    /// As trackers put addresses of people into URLs.
+    HexEmail,
+    Base64Email,
     EncodedV6,
     Dashed,
     Reversed,
@@ -53,6 +58,8 @@ pub(crate) const IN_TURN: &[Form] = &[
     Form::EncodedV4,
     Form::EncodedAt,
     Form::TwiceEncodedAt,
+    Form::HexEmail,
+    Form::Base64Email,
     Form::EncodedV6,
     Form::Dashed,
     Form::Reversed,
@@ -99,6 +106,14 @@ impl Canary {
             Form::EncodedEmail => (percent(&email), of_email()),
             Form::EncodedAt => (email.replace('@', "%40"), of_email()),
             Form::TwiceEncodedAt => (email.replace('@', "%2540"), of_email()),
+            Form::HexEmail => {
+                (email.bytes().map(|byte| format!("{byte:02x}")).collect(), of_email())
+            }
+            Form::Base64Email => {
+                let whole = email.len() / 3 * 3;
+                let digits = base64(&email.as_bytes()[..whole], b"-_");
+                (String::from_utf8(digits).unwrap(), of_email())
+            }
             Form::Token => (token.clone(), parts(&token)),
             Form::EncodedToken => (percent(&token), parts(&token)),
             Form::Hex => (hex.clone(), parts(&hex)),

@@ -30,7 +30,9 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// The stage cannot do its work. `message` says what the operator can do about it.
+    /// The stage cannot do its work. `message` says what the operator can do about it. It is
+    /// printed and logged, so nothing of a packet or a record may stand in it: neither addresses
+    /// nor values, also not as part of another error that quotes what it could not read.
     #[must_use]
     pub fn new(message: impl fmt::Display) -> Self {
         Self::of(ErrorKind::Failed, "", message)

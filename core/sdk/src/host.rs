@@ -59,7 +59,8 @@ impl Host {
         Self(api)
     }
 
-    /// Writes a line to the engine's log, under the stage's name. Not for the hot path.
+    /// Writes a line to the engine's log, under the stage's name. Not for the hot path, and
+    /// nothing of a packet or a record may stand in it.
     pub fn log(&self, level: Level, message: impl fmt::Display) {
         self.0.log(level, &message.to_string());
     }

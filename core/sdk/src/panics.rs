@@ -68,3 +68,40 @@ fn install() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(what: &str, body: impl FnOnce()) -> String {
+        let error = catch(what, || {
+            body();
+            Ok(())
+        });
+        error.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn no_message_with_values_is_told() {
+        let secret = "\u{e9}192.0.2.77".to_owned();
+        let at = |what: &str, message: &str| format!("panicked in {what}: {message} at ");
+        let cases: [(&str, &dyn Fn(), &str); 6] = [
+            ("records()", &|| panic!("as it stands"), "as it stands"),
+            ("records()", &|| panic!("of {secret}"), WITHHELD),
+            ("packets()", &|| assert_eq!(secret, "other"), WITHHELD),
+            // The standard library shows the text.
+            ("tick()", &|| assert!(secret[1..].is_empty()), WITHHELD),
+            (
+                "finish()",
+                &|| assert!(secret.parse::<u8>().map_err(|_| &secret).unwrap() > 0),
+                WITHHELD,
+            ),
+            ("new()", &|| panic!("of {}", 7), "of 7"),
+        ];
+        for (what, body, message) in cases {
+            let told = told(what, body);
+            assert!(told.starts_with(&at(what, message)), "{told}");
+            assert!(told.contains(file!()) && !told.contains("192.0.2"), "{told}");
+        }
+    }
+}

@@ -27,7 +27,7 @@ macro_rules! flags {
 }
 
 flags! {
-    TRUNCATED "truncated" "Its end is not there; alone: the capture cut it."
+    TRUNCATED "truncated" "Its end is not there; alone: the capture cut it. The word that it ends in is left out."
     MALFORMED "malformed" "It does not follow RFC 9112 and was read line by line, as far as it is sure; another flag says why."
     BARE_LF "bare_lf" "A line ends in LF without CR; it is taken as a line."
     BARE_CR "bare_cr" "A CR stands inside a line or before another CR; a value ends there."

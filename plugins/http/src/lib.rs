@@ -19,7 +19,7 @@
 //!
 //! | flag | what it says of the head |
 //! |---|---|
-//! | `truncated` | Its end is not there; alone: the capture cut it. |
+//! | `truncated` | Its end is not there; alone: the capture cut it. The word that it ends in is left out. |
 //! | `malformed` | It does not follow RFC 9112 and was read line by line, as far as it is sure; another flag says why. |
 //! | `bare_lf` | A line ends in LF without CR; it is taken as a line. |
 //! | `bare_cr` | A CR stands inside a line or before another CR; a value ends there. |

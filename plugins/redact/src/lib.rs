@@ -17,6 +17,7 @@
 //! * of URLs host and path as they are, each value of the query as a keyed hash; user
 //!   information never;
 //! * of entity tags a keyed hash of each;
+//! * of a media type the parameters that are known, and a hash of all from another one on;
 //! * of the user agent only what the stage `user_agent` made of it;
 //! * an e-mail address or a long token anywhere as a keyed hash, and so a value that is longer
 //!   or has other characters than its grammar wants; a reason phrase, an HTTP version or a

@@ -122,10 +122,16 @@ pub(crate) fn is_address(text: &str) -> bool {
     v4.parse::<Ipv4Addr>().is_ok() || is_v6(text)
 }
 
-/// With or without a zone (RFC 4007, section 11).
+/// With or without a zone (RFC 4007, section 11). Not one that begins as something
+/// percent-encoded would: the anonymizer, which removes zones, would decode it and see no address.
 fn is_v6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, ""));
-    let is_zone = zone.len() <= 16 && zone.bytes().all(|b| b.is_ascii_alphanumeric());
+    let is_escape = match zone.as_bytes() {
+        [b'2', b'5', ..] => false,
+        [high, low, ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    };
+    let is_zone = zone.len() <= 16 && !is_escape && zone.bytes().all(|b| b.is_ascii_alphanumeric());
     is_zone && address.parse::<Ipv6Addr>().is_ok()
 }
 

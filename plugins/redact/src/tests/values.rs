@@ -69,6 +69,7 @@ fn defaults() {
             ("host", "2001%3Adb8::1", Some("2001%3Adb8::1")),
             ("host", "192%252E0.2.1:80", Some("192%252E0.2.1:80")),
             ("host", "[fe80::1%25this-is-a-secret]", Some("«[fe80::1%25this-is-a-secret]»")),
+            ("host", "[fe80::1%49secret]", Some("«[fe80::1%49secret]»")),
             ("host", "192.0.2.1%00", Some("«192.0.2.1%00»")),
             ("host", "h:secret", Some("«h:secret»")),
             // Entity tags.
