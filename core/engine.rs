@@ -25,7 +25,7 @@ use crate::{
     host::{Board, Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     plan::Plan,
-    sinks::{SinkOutlet, Sinks},
+    sinks::{SinkOutlet, Sinks, Terrain},
     supply::{self, Supply},
     worker::Worker,
 };
@@ -164,8 +164,14 @@ impl Engine {
             self.run.goes_live();
         }
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
-        let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
-        let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
+        let terrain = Terrain {
+            stop: &self.stop,
+            may_identify: self.config.allow_identifiable,
+            when_full: supply.when_full(),
+            replay: supply.is_replay(),
+            spill: self.config.engine.spill.as_deref(),
+        };
+        let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
             .map_err(|failed| failed.at(&self.config))?;
         let ends = match self.work(&sinks, &*supply) {
             Ok(ends) => ends,
