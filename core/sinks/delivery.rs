@@ -6,32 +6,20 @@
 //! memory, and once that does not do, on disk. A *file* is flushed at the end, nothing of what
 //! it took is kept, and its first failure is final.
 //!
-//! One rule keeps the order: either all that is not acknowledged is in the spill log, or
-//! nothing is. The window is then the part of the log that is in memory.
-//!
 //! No thread, no clock and no channel in here; see [`super::post`] for those.
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use ringmill_sdk::{Error, ErrorKind};
 
 use super::{
     SinkTally,
+    backlog::{Backlog, Lost},
     circuit::Circuit,
-    dead::DeadLetters,
-    now as wall_clock,
-    spill::{NotAppended, Spill},
 };
-use crate::plan;
 
 const TICK: Duration = Duration::from_secs(1);
-/// How long what was spilled may wait for the disk.
-const GROUP: Duration = Duration::from_millis(100);
 /// Panics over one batch after which it is the batch's fault.
 const MOST_PANICS: u32 = 3;
 
@@ -40,16 +28,12 @@ const MOST_PANICS: u32 = 3;
 pub(super) struct Terms {
     /// Kept until acknowledged, and tried again.
     pub(super) store: bool,
-    /// Batches of the window.
-    pub(super) batches: usize,
-    /// Bytes of the window; one batch is always let in.
-    pub(super) bytes: usize,
     /// A store is flushed as soon as there is nothing else to do.
     pub(super) eager: bool,
     /// And at the latest after this time.
     pub(super) flush_after: Duration,
-    /// Whether columns may be as they were on the wire.
-    pub(super) may_identify: bool,
+    /// The packets are old, so that nothing is lost by waiting.
+    pub(super) replay: bool,
 }
 
 /// What the sink is to do.
@@ -92,38 +76,13 @@ pub(super) enum Step {
     Over,
 }
 
-/// A batch that the store has not acknowledged.
-#[derive(Debug)]
-struct Item {
-    records: RecordBatch,
-    rows: u64,
-    bytes: usize,
-    /// Its number in the spill log.
-    sequence: Option<u64>,
-    panics: u32,
-}
-
-impl Item {
-    fn new(records: RecordBatch, sequence: Option<u64>) -> Self {
-        let (rows, bytes) = (records.num_rows() as u64, records.get_array_memory_size());
-        Self { records, rows, bytes, sequence, panics: 0 }
-    }
-}
-
-/// The sink was given up; its rows are dropped for this reason.
-type Lost = &'static str;
-
-/// The books and the backlog of one sink.
+/// What decides for one sink.
 pub(super) struct Delivery {
     terms: Terms,
     circuit: Circuit,
-    spill: Option<Spill>,
-    /// All that is not acknowledged is in the spill log.
-    spilling: bool,
-    dead: Option<DeadLetters>,
-    window: VecDeque<Item>,
-    /// Bytes of the window.
-    bytes: usize,
+    backlog: Backlog,
+    /// A batch for which there is no room, and which can wait.
+    held: Option<RecordBatch>,
     /// How many of the window, from its front, the sink has taken since its last flush.
     written: usize,
     /// Rows that a file has taken.
@@ -138,37 +97,18 @@ pub(super) struct Delivery {
     /// The run ends: the sink is not called any more, and what comes is spilled.
     resting: bool,
     tick_at: Instant,
-    dirty_since: Option<Instant>,
     /// When the sink got on last.
-    pub(super) progress: Instant,
-    pub(super) tally: SinkTally,
-    /// The spill's latest trouble was logged.
-    complained: bool,
+    progress: Instant,
     last_error: String,
 }
 
 impl Delivery {
-    pub(super) fn new(
-        label: String,
-        terms: Terms,
-        circuit: Circuit,
-        spill: Option<Spill>,
-        dead: Option<DeadLetters>,
-        now: Instant,
-    ) -> Self {
-        let recovered = spill.as_ref().map_or(0, Spill::rows);
-        if let Some(spill) = spill.as_ref().filter(|_| recovered > 0) {
-            let place = spill.directory().display();
-            tracing::info!(sink = %label, "{recovered} rows of an earlier run wait in `{place}`; they go first");
-        }
+    pub(super) fn new(terms: Terms, circuit: Circuit, backlog: Backlog, now: Instant) -> Self {
         Self {
             terms,
             circuit,
-            spilling: recovered > 0,
-            spill,
-            dead,
-            window: VecDeque::new(),
-            bytes: 0,
+            backlog,
+            held: None,
             written: 0,
             pending: 0,
             written_at: None,
@@ -179,12 +119,18 @@ impl Delivery {
             lost: None,
             resting: false,
             tick_at: now + TICK,
-            dirty_since: None,
             progress: now,
-            tally: SinkTally { sink: label, recovered, ..SinkTally::default() },
-            complained: false,
             last_error: String::new(),
         }
+    }
+
+    /// When the sink got on last.
+    pub(super) fn progress(&self) -> Instant {
+        self.progress
+    }
+
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        &mut self.backlog
     }
 
     /// Whether what it has not acknowledged is kept.
@@ -192,32 +138,44 @@ impl Delivery {
         self.terms.store
     }
 
-    /// Whether the next batch is wanted. Always where there is a spill, and of a sink that was
+    /// Whether the next batch is wanted. Always where it can be spilled, and of a sink that was
     /// given up, so that nobody waits for it.
     pub(super) fn has_room(&self) -> bool {
-        self.spill.is_some() || self.lost.is_some() || self.window_has_room()
+        let wanted = self.backlog.can_spill() || self.lost.is_some() || self.backlog.has_room();
+        wanted && self.held.is_none()
     }
 
-    fn window_has_room(&self) -> bool {
-        let most = if self.terms.store { self.terms.batches } else { 1 };
-        self.window.is_empty() || self.window.len() < most && self.bytes < self.terms.bytes
+    /// Whether the store does not get on.
+    fn is_away(&self) -> bool {
+        self.circuit.is_open() || self.resting
     }
 
     /// Takes a batch from the queue.
     pub(super) fn accept(&mut self, records: RecordBatch, now: Instant) {
         let rows = records.num_rows() as u64;
         if let Some(reason) = self.lost {
-            return self.drop_rows(reason, rows);
+            return self.backlog.drop_rows(reason, rows);
         }
-        let fits = self.window_has_room();
-        let away = self.circuit.is_open() || self.resting;
-        if self.spill.is_none() || !self.spilling && fits && !away {
-            return self.push(Item::new(records, None));
+        let away = self.is_away();
+        let backlog = &mut self.backlog;
+        let fits = !backlog.is_spilling() && backlog.has_room();
+        if !backlog.can_spill() || fits && !away {
+            return backlog.push(records);
         }
-        match self.begin_spilling(now).and_then(|()| self.append(&records, now)) {
-            Ok(()) => self.tally.through_spill += rows,
-            Err(_) if fits && !self.spilling => self.push(Item::new(records, None)),
-            Err(reason) => self.drop_rows(reason, rows),
+        // As long as the store gets on, old packets rather wait than lose a row.
+        let waits = self.terms.replay && !away;
+        match backlog.spill(&records, waits, now) {
+            Ok(()) => {}
+            Err(_) if waits => self.held = Some(records),
+            Err(_) if !backlog.is_spilling() && backlog.has_room() => backlog.push(records),
+            Err(reason) => backlog.drop_rows(reason, rows),
+        }
+    }
+
+    /// Once more what could not be spilled before.
+    fn accept_held(&mut self, now: Instant) {
+        if let Some(records) = self.held.take() {
+            self.accept(records, now);
         }
     }
 
@@ -243,16 +201,17 @@ impl Delivery {
             return Step::Do(Request::Tick);
         }
         let one_by_one = self.singly > 0 || self.circuit.is_open();
-        if self.written == self.window.len() && !(one_by_one && self.written > 0) {
-            self.load();
+        if self.written == self.backlog.len() && !(one_by_one && self.written > 0) {
+            self.backlog.load();
         }
         if self.must_flush(now, idle, closing, one_by_one) {
             return Step::Do(Request::Flush);
         }
-        if let Some(item) = self.window.get(self.written) {
-            return Step::Do(Request::Write(item.records.clone()));
+        if let Some(records) = self.backlog.get(self.written) {
+            return Step::Do(Request::Write(records));
         }
-        match closing && idle {
+        self.accept_held(now);
+        match closing && idle && self.backlog.is_empty() && self.held.is_none() {
             true if !self.flushed => Step::Do(Request::Flush),
             true => Step::Over,
             false => {
@@ -266,10 +225,10 @@ impl Delivery {
         if !self.terms.store || self.written == 0 {
             return false;
         }
-        let all = self.written == self.window.len();
+        let all = self.written == self.backlog.len();
         let waits = self.written_at.is_some_and(|at| now >= at + self.terms.flush_after);
         let done = idle && (self.terms.eager || closing);
-        one_by_one || waits || all && (done || !self.window_has_room())
+        one_by_one || waits || all && (done || !self.backlog.has_room())
     }
 
     /// What the sink answered.
@@ -291,42 +250,40 @@ impl Delivery {
             self.written += 1;
             return;
         }
-        self.pending += self.pop().map_or(0, |item| item.rows);
+        self.pending += self.backlog.pop();
         self.answered(now);
     }
 
     fn acknowledged(&mut self, now: Instant) {
         self.flushed = true;
         self.written_at = None;
-        self.tally.acknowledged += std::mem::take(&mut self.pending);
         self.singly = self.singly.saturating_sub(self.written);
-        for _ in 0..std::mem::take(&mut self.written) {
-            self.tally.acknowledged += self.pop().map_or(0, |item| item.rows);
-        }
+        self.backlog.tally.acknowledged += std::mem::take(&mut self.pending);
+        self.backlog.acknowledge(std::mem::take(&mut self.written));
         self.answered(now);
-        self.forget_spilled();
+        self.accept_held(now);
     }
 
     /// The store is there.
     fn answered(&mut self, now: Instant) {
         self.progress = now;
         if let Some(away) = self.circuit.succeeded(now) {
-            let waiting = self.spill.as_ref().map_or(0, Spill::rows);
+            let waiting = self.backlog.spilled();
             let rest =
                 if waiting > 0 { format!("; {waiting} rows are replayed") } else { String::new() };
-            tracing::info!(sink = %self.tally.sink, "answers again after {:.1} s{rest}", away.as_secs_f64());
+            tracing::info!(sink = %self.backlog.tally.sink, "answers again after {:.1} s{rest}", away.as_secs_f64());
         }
     }
 
     fn store_failed(&mut self, call: Call, error: &Error, now: Instant) {
         match (call, error.kind()) {
             (Call::Write, ErrorKind::Refused) => {
-                self.put_aside(self.written, "refused", error.message());
+                self.put_aside(self.written, "refused", error);
                 return self.answered(now);
             }
             (Call::Flush, ErrorKind::Refused) if self.written > 0 => {
                 match std::mem::take(&mut self.written) {
-                    1 => self.put_aside(0, "refused", error.message()),
+                    1 => self.put_aside(0, "refused", error),
                     // Which of them was it?
                     several => self.singly = several,
                 }
@@ -342,12 +299,12 @@ impl Delivery {
         if self.written == 0 {
             self.written_at = None;
         }
-        self.tally.retries += 1;
+        self.backlog.tally.retries += 1;
         error.message().clone_into(&mut self.last_error);
         if self.circuit.failed(now) {
             self.opened(now);
         } else {
-            tracing::debug!(sink = %self.tally.sink, "{error}; it is tried again");
+            tracing::debug!(sink = %self.backlog.tally.sink, "{error}; it is tried again");
         }
     }
 
@@ -363,27 +320,26 @@ impl Delivery {
             _ => None,
         };
         self.written = 0;
-        let Some(item) = at.and_then(|at| self.window.get_mut(at)) else { return };
-        item.panics += 1;
-        if let Some(at) = at.filter(|_| item.panics >= MOST_PANICS) {
-            self.put_aside(at, "panicked", error.message());
+        if let Some(at) = at.filter(|at| self.backlog.panicked(*at) >= MOST_PANICS) {
+            self.put_aside(at, "panicked", error);
         }
     }
 
     /// The circuit has just opened.
     fn opened(&mut self, now: Instant) {
-        self.tally.circuit_opened += 1;
+        self.backlog.tally.circuit_opened += 1;
         let error = std::mem::take(&mut self.last_error);
-        let fate = match &self.spill {
-            Some(spill) => format!("records are spilled to `{}`", spill.directory().display()),
+        let fate = match self.backlog.spill_directory() {
+            Some(spill) => format!("records are spilled to `{}`", spill.display()),
             None => "records wait in its queue".to_owned(),
         };
-        tracing::warn!(sink = %self.tally.sink, "takes no records: {error}; {fate} until it does");
+        tracing::warn!(sink = %self.backlog.tally.sink, "takes no records: {error}; {fate} until it does");
         self.last_error = error;
-        if self.spill.is_some() && !self.window.is_empty() {
-            // What that says was counted or logged where it happened.
-            let _ = self.begin_spilling(now);
+        if self.backlog.can_spill() && self.backlog.len() > 0 {
+            // Where it fails they stay in memory, and the log tells.
+            let _ = self.backlog.begin_spilling(now);
         }
+        self.accept_held(now);
     }
 
     /// The sink has been in one call for long.
@@ -396,7 +352,7 @@ impl Delivery {
         };
         let text = format!("it has not come back from {what}() for {} s", since.as_secs());
         if !self.terms.store {
-            tracing::warn!(sink = %self.tally.sink, "{text}");
+            tracing::warn!(sink = %self.backlog.tally.sink, "{text}");
         } else if self.circuit.open(now) {
             self.last_error = text;
             self.opened(now);
@@ -406,7 +362,7 @@ impl Delivery {
     fn file_failed(&mut self, call: Call, error: &Error, now: Instant) {
         match (call, error.kind()) {
             (Call::Write | Call::Tick, ErrorKind::Retry) => {
-                self.tally.retries += 1;
+                self.backlog.tally.retries += 1;
                 error.message().clone_into(&mut self.last_error);
                 if self.circuit.failed(now) {
                     self.opened(now);
@@ -414,15 +370,15 @@ impl Delivery {
                 return;
             }
             (Call::Write, ErrorKind::Refused) => {
-                return self.put_aside(0, "refused", error.message());
+                return self.put_aside(0, "refused", error);
             }
             (Call::Write, _) => {
-                let rows = self.pop().map_or(0, |item| item.rows);
-                self.drop_rows("write_failed", rows);
+                let rows = self.backlog.pop();
+                self.backlog.drop_rows("write_failed", rows);
             }
             (Call::Flush, _) => {
                 let rows = std::mem::take(&mut self.pending);
-                self.drop_rows("flush_failed", rows);
+                self.backlog.drop_rows("flush_failed", rows);
                 self.flushed = true;
             }
             (Call::Tick | Call::Remake, _) => {}
@@ -436,11 +392,12 @@ impl Delivery {
             return;
         }
         self.lost = Some(reason);
-        tracing::error!(sink = %self.tally.sink, "{error}");
-        self.tally.error = Some(error);
+        tracing::error!(sink = %self.backlog.tally.sink, "{error}");
+        self.backlog.tally.error = Some(error);
         self.written = 0;
-        while let Some(item) = self.pop() {
-            self.drop_rows(reason, item.rows);
+        self.backlog.drop_all(reason);
+        if let Some(records) = self.held.take() {
+            self.backlog.drop_rows(reason, records.num_rows() as u64);
         }
     }
 
@@ -474,188 +431,29 @@ impl Delivery {
             (false, _) => "there was too little time".to_owned(),
         };
         self.flushed |= self.terms.store;
-        let kept = self.spill.is_some() && self.begin_spilling(now).is_ok();
+        let kept = self.backlog.can_spill() && self.backlog.begin_spilling(now).is_ok();
         if !kept {
             if hanging {
                 let pending = std::mem::take(&mut self.pending);
-                self.drop_rows("store_down", pending);
+                self.backlog.drop_rows("store_down", pending);
             }
             return self.fail("store_down", format!("it did not take its last records: {why}"));
         }
         self.resting = true;
-        let left = self.spilled();
-        tracing::warn!(sink = %self.tally.sink, "{left} rows stay spilled for the next run: {why}");
+        self.accept_held(now);
+        let left = self.backlog.spilled();
+        tracing::warn!(sink = %self.backlog.tally.sink, "{left} rows stay spilled for the next run: {why}");
     }
 
-    /// Enters what is left, at the very end.
-    pub(super) fn close(&mut self) {
-        // Its segment was dropped while it was in memory.
-        let begin = self.spill.as_ref().map_or(0, Spill::begin);
-        while let Some(item) = self.pop() {
-            if item.sequence.is_none_or(|sequence| sequence < begin) {
-                self.drop_rows("spill_full", item.rows);
-            }
-        }
-        self.sync();
-        self.tally.spilled = self.spilled();
+    /// The books, at the very end.
+    pub(super) fn close(mut self) -> SinkTally {
+        self.backlog.close();
+        self.backlog.tally
     }
 
-    fn spilled(&self) -> u64 {
-        self.spill.as_ref().map_or(0, Spill::rows)
-    }
-
-    /// When the spill has to be synced.
-    pub(super) fn sync_at(&self) -> Option<Instant> {
-        self.dirty_since.map(|since| since + GROUP)
-    }
-
-    /// Waits until what was spilled is on the disk.
-    pub(super) fn sync(&mut self) {
-        self.dirty_since = None;
-        let Some(spill) = self.spill.as_mut().filter(|spill| spill.is_dirty()) else { return };
-        if let Err(error) = spill.sync() {
-            self.complain(&Error::from(error));
-        }
-    }
-
-    fn push(&mut self, item: Item) {
-        self.bytes += item.bytes;
-        self.window.push_back(item);
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.window.pop_front()?;
-        self.bytes -= item.bytes;
-        Some(item)
-    }
-
-    fn drop_rows(&mut self, reason: &'static str, rows: u64) {
-        if rows > 0 {
-            *self.tally.dropped.entry(reason).or_default() += rows;
-        }
-    }
-
-    /// Puts all that is not acknowledged into the spill log, if it is not there.
-    fn begin_spilling(&mut self, now: Instant) -> Result<(), Lost> {
-        let mut at = 0;
-        while !self.spilling && at < self.window.len() {
-            let (records, sequence) = (self.window[at].records.clone(), self.spill_end());
-            let appended = self.append(&records, now);
-            let Some(spill) = &mut self.spill else { break };
-            spill.skip_to_end();
-            if let Err(reason) = appended {
-                // A part of them is no use: they stay in memory.
-                spill.acknowledge(spill.end());
-                self.window.iter_mut().for_each(|item| item.sequence = None);
-                return Err(reason);
-            }
-            self.window[at].sequence = Some(sequence);
-            at += 1;
-        }
-        self.spilling = true;
-        Ok(())
-    }
-
-    fn spill_end(&self) -> u64 {
-        self.spill.as_ref().map_or(0, Spill::end)
-    }
-
-    /// Appends to the spill log; else says for what reason the rows are to be dropped.
-    fn append(&mut self, records: &RecordBatch, now: Instant) -> Result<(), Lost> {
-        let Some(spill) = &mut self.spill else { return Err("sink_failed") };
-        let (dropped, result) = spill.append(records);
-        let cap_reached = dropped > 0 || matches!(result, Err(NotAppended::Full));
-        let place = spill.directory().display().to_string();
-        self.drop_rows("spill_full", dropped);
-        if cap_reached && !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(sink = %self.tally.sink, "the spill in `{place}` is full; rows are dropped");
-        }
-        match result {
-            Ok(()) => {
-                self.complained &= cap_reached;
-                self.dirty_since.get_or_insert(now);
-                Ok(())
-            }
-            Err(NotAppended::Full) => Err("spill_full"),
-            Err(NotAppended::Failed(error)) => {
-                self.complain(&error);
-                Err("spill_failed")
-            }
-        }
-    }
-
-    fn complain(&mut self, error: &Error) {
-        if !std::mem::replace(&mut self.complained, true) {
-            tracing::error!(sink = %self.tally.sink, "{error}");
-        }
-    }
-
-    /// Reads the next batch of the spill log into the window.
-    fn load(&mut self) {
-        while self.spilling && self.window_has_room() {
-            let Some(next) = self.spill.as_mut().and_then(Spill::next) else { return };
-            match next {
-                Ok((sequence, records)) => {
-                    let item = Item::new(records, Some(sequence));
-                    let lack = plan::identifiable(item.records.schema_ref());
-                    let told = lack.filter(|_| !self.terms.may_identify).map(|(column, _)| {
-                        format!("column `{column}` is as it was on the wire, and the config no longer says `allow_identifiable = true`")
-                    });
-                    self.push(item);
-                    let Some(why) = told else { return };
-                    self.put_aside(self.window.len() - 1, "identifiable", &why);
-                }
-                Err((rows, error)) => {
-                    self.drop_rows("spill_damaged", rows);
-                    tracing::warn!(sink = %self.tally.sink, "{rows} spilled rows cannot be read: {error}");
-                }
-            }
-        }
-    }
-
-    /// Moves the spill's cursor behind what needs not be read again.
-    fn forget_spilled(&mut self) {
-        let Some(spill) = self.spill.as_mut().filter(|_| self.spilling) else { return };
-        let first = self.window.front().and_then(|item| item.sequence);
-        spill.acknowledge(first.unwrap_or(spill.position()));
-        if self.window.is_empty() && spill.is_read() {
-            self.spilling = false;
-            self.dirty_since = None;
-        }
-    }
-
-    /// Takes a batch out of the window for good.
-    fn put_aside(&mut self, at: usize, reason: &'static str, why: &str) {
-        let Some(item) = self.window.remove(at) else { return };
-        self.bytes -= item.bytes;
+    /// Takes a batch out of the backlog for good.
+    fn put_aside(&mut self, at: usize, reason: &'static str, error: &Error) {
         self.singly = self.singly.saturating_sub(1);
-        let place = self.dead.as_ref().map(|dead| PathBuf::from(dead.directory()));
-        let put = self.dead.as_mut().map(|dead| dead.put(&item.records, why, wall_clock().0));
-        let sink = &self.tally.sink;
-        match (put, place) {
-            (Some(Ok(true)), Some(place)) => {
-                if self.tally.dead_lettered.is_empty() {
-                    tracing::warn!(%sink, "{} rows are put aside in `{}`, and what follows them: {why}", item.rows, place.display());
-                }
-                *self.tally.dead_lettered.entry(reason).or_default() += item.rows;
-            }
-            (put, _) => {
-                let (count, name) = match put {
-                    None => (
-                        reason,
-                        "there is no `spill` directory in [engine] to keep them".to_owned(),
-                    ),
-                    Some(Err(error)) => ("dead_letters_failed", error.to_string()),
-                    Some(Ok(_)) => {
-                        ("dead_letters_full", "its dead letters have no room for more".to_owned())
-                    }
-                };
-                if !self.tally.dropped.contains_key(count) {
-                    tracing::error!(%sink, "{} rows are dropped, and what follows them: {why}; {name}", item.rows);
-                }
-                self.drop_rows(count, item.rows);
-            }
-        }
-        self.forget_spilled();
+        self.backlog.put_aside(at, reason, error.message());
     }
 }

@@ -13,6 +13,7 @@
 //! The author of a sink gets all of it for two answers: what its `flush` acknowledges, and the
 //! kind of its errors.
 
+mod backlog;
 mod circuit;
 mod dead;
 mod delivery;
@@ -41,6 +42,7 @@ use crate::{
     host::{Board, Run},
     plan,
 };
+use backlog::{Backlog, Window};
 use circuit::Circuit;
 use dead::DeadLetters;
 use delivery::{Delivery, Terms};
@@ -196,16 +198,17 @@ fn start(
     }
     let store = network || when_full == WhenFull::Spill;
     let pick = |(eager, other)| if network { eager } else { other };
-    let terms = Terms {
-        store,
-        batches: entry.queue,
+    let window = Window {
+        // What a file has taken it keeps itself.
+        batches: if store { entry.queue } else { 1 },
         bytes: if network { WINDOW.0 } else { WINDOW.1 },
-        eager: network,
-        flush_after: pick(FLUSH_AFTER),
         may_identify: terrain.may_identify,
     };
+    let (flush_after, replay) = (pick(FLUSH_AFTER), terrain.replay);
+    let terms = Terms { store, eager: network, flush_after, replay };
     let circuit = Circuit::new(entry.retries, Duration::from_secs(entry.retry_seconds));
-    let delivery = Delivery::new(label, terms, circuit, spill, dead, Instant::now());
+    let delivery =
+        Delivery::new(terms, circuit, Backlog::new(label, window, spill, dead), Instant::now());
 
     let (made, ready) = bounded(1);
     let (requests, orders) = bounded(1);
@@ -240,7 +243,7 @@ fn start(
         requests,
         replies,
         stop: Arc::clone(&stop),
-        replay: terrain.replay,
+        replay,
         patience: if store { PATIENCE.0 } else { PATIENCE.1 },
         on_failure: move || {
             if alive.fetch_sub(1, Relaxed) == 1 {

@@ -82,7 +82,7 @@ impl<F: Fn()> Post<F> {
             let replay = self.replay && !self.stop.load(Relaxed);
             let patient = replay || !self.delivery.is_store();
             let since = closing_since.map(|since| match patient {
-                true => since.max(self.delivery.progress),
+                true => since.max(self.delivery.progress()),
                 false => since,
             });
             if since.is_some_and(|since| now >= since + self.patience) {
@@ -115,7 +115,7 @@ impl<F: Fn()> Post<F> {
                 failed = true;
                 (self.on_failure)();
             }
-            wake = self.delivery.sync_at().map_or(wake, |at| wake.min(at));
+            wake = self.delivery.backlog().sync_at().map_or(wake, |at| wake.min(at));
             let queue = if open && self.delivery.has_room() { &self.queue } else { &nothing };
             select! {
                 recv(queue) -> records => match records {
@@ -129,13 +129,12 @@ impl<F: Fn()> Post<F> {
                 default(wake.saturating_duration_since(now)) => {}
             }
             // One sync for all that came in a burst.
-            let due = self.delivery.sync_at().is_some_and(|at| at <= Instant::now());
+            let due = self.delivery.backlog().sync_at().is_some_and(|at| at <= Instant::now());
             if due || self.queue.is_empty() {
-                self.delivery.sync();
+                self.delivery.backlog().sync();
             }
         }
-        self.delivery.close();
-        (self.delivery.tally, in_call.is_some())
+        (self.delivery.close(), in_call.is_some())
     }
 
     #[cold]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -32,18 +33,48 @@ fn a_full_spill_drops_the_oldest_or_the_newest() {
     }
 }
 
+/// As long as a store gets on, a capture file rather waits for it than lose a row.
+#[test]
+fn a_replay_waits_when_the_spill_of_a_slow_store_is_full() {
+    let mut scene = Scene::new(3000);
+    scene.stage = "noise = 1000".to_owned();
+    scene.mood("slow");
+    let ran = scene.run(&[("store", "spill_mib = 1\nqueue = 4")]);
+    assert_eq!((ran.code, ran.books("store")), (Some(0), [3000, 0, 0, 0]), "{ran:#?}");
+    assert!(ran.sink("store", "through_spill") > 500, "{ran:#?}");
+    assert_eq!(scene.stored("store"), (0..3000).collect::<Vec<_>>());
+}
+
+/// A small disk, as long as it is used.
+struct Disk<'a>(&'a Path);
+
+impl<'a> Disk<'a> {
+    /// None, and a line that says so, without the right to mount one.
+    fn mount(at: &'a Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at);
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(at));
+        }
+        skipped("no right to mount a small disk");
+        None
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
 /// A disk without room is no reason to stop: what fits is spilled, the rest is dropped and
 /// counted, and what was spilled is delivered.
 #[test]
 fn a_full_disk_is_survived() {
     let mut scene = Scene::new(3000);
     let spill = scene.path("spill");
-    fs::create_dir(&spill).unwrap();
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&spill);
-    if !mount.output().is_ok_and(|output| output.status.success()) {
-        return skipped("no right to mount a small disk");
-    }
+    let Some(_disk) = Disk::mount(&spill) else { return };
     for (policy, oldest) in [("drop_newest", false), ("drop_oldest", true)] {
         scene.stage = "noise = 1000".to_owned();
         scene.mood("down");
@@ -63,8 +94,6 @@ fn a_full_disk_is_survived() {
         assert_eq!(ran.books("store"), [spilled + 3000, 0, 0, 0], "{ran:#?}");
         assert_eq!(scene.stored("store"), [left, (5000..8000).collect()].concat());
     }
-    let unmounted = Command::new("umount").arg(&spill).output().unwrap();
-    assert!(unmounted.status.success());
 }
 
 /// Rows of a sink that the config does not have any more are told of and kept; those of one

@@ -71,10 +71,7 @@ fn a_store_that_is_away_gets_its_rows_at_the_next_start() {
     let ran = scene.run(&[("store", "")]);
     assert_eq!((ran.code, ran.books("store")), (Some(0), [800, 0, 0, 0]), "{ran:#?}");
     assert_eq!(ran.sink("store", "recovered"), 400);
-    ran.says(&[
-        "400 rows of an earlier run wait in",
-        "400 rows + 400 recovered = 800 acknowledged",
-    ]);
+    ran.says(&["400 spilled rows wait in", "400 rows + 400 recovered = 800 acknowledged"]);
     assert_eq!(scene.stored("store"), all(800));
     assert!(scene.spilled("store").is_empty());
 }
@@ -172,7 +169,7 @@ fn without_a_place_for_them_dead_letters_are_dropped_and_counted() {
         let ran = scene.run(&[(name, &format!("refuses = 50\n{options}"))]);
         assert_eq!(ran.books(name), [160, 0, 40, 0], "{ran:#?}");
         assert_eq!(ran.sink(name, "dropped.refused"), 40, "{ran:#?}");
-        ran.says(&["there is no `spill` directory in [engine] to keep them"]);
+        ran.says(&["[engine] names no `spill` directory to keep them"]);
     }
 }
 

@@ -187,11 +187,17 @@ impl Spill {
         self.dirty
     }
 
-    /// Appends a batch; gives how many older rows, of those not yet read, were dropped for it.
+    /// Appends a batch; gives how many older rows, of those not yet read, were dropped for it,
+    /// if they may be and the limits say so.
     ///
     /// # Errors
     /// The log is then as it was, but for what was dropped.
-    pub(crate) fn append(&mut self, records: &RecordBatch) -> (u64, Result<(), NotAppended>) {
+    pub(crate) fn append(
+        &mut self,
+        records: &RecordBatch,
+        may_drop: bool,
+    ) -> (u64, Result<(), NotAppended>) {
+        let drop_oldest = self.limits.drop_oldest && may_drop;
         let payload = match payload::encode(records) {
             Ok(payload) => payload,
             Err(error) => return (0, Err(NotAppended::Failed(error))),
@@ -201,14 +207,14 @@ impl Spill {
         let bytes = (HEAD + payload.len()) as u64;
         let mut dropped = 0;
         while self.bytes() + bytes > self.limits.bytes {
-            if !self.limits.drop_oldest || self.segments.is_empty() {
+            if !drop_oldest || self.segments.is_empty() {
                 return (dropped, Err(NotAppended::Full));
             }
             dropped += self.drop_segment();
         }
         let mut written = self.write(head, &payload);
         if matches!(&written, Err(error) if error.kind() == ErrorKind::StorageFull)
-            && self.limits.drop_oldest
+            && drop_oldest
             && self.segments.len() > 1
         {
             dropped += self.drop_segment();

@@ -36,7 +36,7 @@ fn open(directory: &Path, limits: Limits) -> Spill {
 }
 
 fn append(spill: &mut Spill, numbers: std::ops::Range<u64>) {
-    let (dropped, result) = spill.append(&batch(numbers));
+    let (dropped, result) = spill.append(&batch(numbers), true);
     assert!(dropped == 0 && result.is_ok(), "{result:?}");
 }
 
@@ -182,7 +182,7 @@ fn a_full_log_drops_the_oldest_or_the_newest_and_counts_them() {
         let mut spill = open(directory.path(), Limits { bytes: 100_000, drop_oldest });
         let (mut dropped, mut refused) = (0, 0);
         for n in 0..100 {
-            let (oldest, result) = spill.append(&noise(n));
+            let (oldest, result) = spill.append(&noise(n), true);
             dropped += oldest;
             match result {
                 Ok(()) => {}
@@ -216,9 +216,9 @@ fn a_full_log_drops_the_oldest_or_the_newest_and_counts_them() {
 fn rows_that_were_read_are_not_lost_with_their_segment() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut spill = open(directory.path(), Limits { bytes: 50_000, drop_oldest: true });
-    assert!(spill.append(&noise(0)).1.is_ok());
+    assert!(spill.append(&noise(0), true).1.is_ok());
     assert!(spill.next().is_some_and(|next| next.is_ok()));
-    let dropped: u64 = (1..20).map(|n| spill.append(&noise(n)).0).sum();
+    let dropped: u64 = (1..20).map(|n| spill.append(&noise(n), true).0).sum();
     assert_eq!(dropped + spill.rows(), 19_000);
     assert!(spill.begin() > 0);
 }
