@@ -71,7 +71,7 @@ const EVERY: [OptionLine<'static>; 2] = [
 ];
 
 /// What the engine itself reads of each sink.
-const EVERY_SINK: [OptionLine<'static>; 6] = [
+const EVERY_SINK: [OptionLine<'static>; 7] = [
     OptionLine {
         name: "queue",
         kind: "whole number",
@@ -109,6 +109,13 @@ const EVERY_SINK: [OptionLine<'static>; 6] = [
         kind: "whole number",
         default: Some(Cow::Borrowed("30")),
         help: "Seconds between two tries at most; the first waits are shorter.",
+    },
+    OptionLine {
+        name: "drain_seconds",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("10")),
+        help: "Seconds that the end of the run waits for a store that takes nothing; what is left \
+               stays spilled for the next.",
     },
 ];
 

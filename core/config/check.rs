@@ -302,6 +302,9 @@ fn sink(table: &Table<'_>, index: usize, spills: bool) -> Result<SinkEntry, Conf
         retry_seconds: table
             .entry("retry_seconds")
             .map_or(Ok(30), |entry| entry.whole(1..=3600))?,
+        drain_seconds: table
+            .entry("drain_seconds")
+            .map_or(Ok(10), |entry| entry.whole(1..=3600))?,
     })
 }
 

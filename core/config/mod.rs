@@ -187,6 +187,9 @@ pub struct SinkEntry {
     pub retries: u32,
     /// Seconds between two tries at most; 1 to 3600, default 30.
     pub retry_seconds: u64,
+    /// Seconds that the end of the run waits for a store that takes nothing; 1 to 3600, default
+    /// 10.
+    pub drain_seconds: u64,
 }
 
 /// What happens to a batch that finds the queue of a sink full.

@@ -41,8 +41,17 @@ pub(super) const LIVE: &[&str] = &[
     "window_ms",
 ];
 pub(super) const STAGE: &[&str] = &["use", "plugin"];
-pub(super) const SINK: &[&str] =
-    &["use", "plugin", "queue", "when_full", "spill_mib", "spill_full", "retries", "retry_seconds"];
+pub(super) const SINK: &[&str] = &[
+    "use",
+    "plugin",
+    "queue",
+    "when_full",
+    "spill_mib",
+    "spill_full",
+    "retries",
+    "retry_seconds",
+    "drain_seconds",
+];
 pub(super) const TOP: [&str; 5] = ["engine", "capture", "stage", "sink", "allow_identifiable"];
 
 /// The keys in a `[[stage]]` or `[[sink]]` that are for the engine, not for the stage.

@@ -8,6 +8,9 @@ use std::{
 /// The wait after the first failure.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The longest wait at the end of a run, when there is not much time left.
+const HURRIED: Duration = Duration::from_millis(250);
+
 /// Counts the failures in a row. After so many the circuit is open: the store counts as away,
 /// and is asked only once in a while, with a single batch, until it answers.
 #[derive(Debug)]
@@ -26,6 +29,11 @@ impl Circuit {
 
     pub(super) fn is_open(&self) -> bool {
         self.opened.is_some()
+    }
+
+    /// Whether the latest call failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0 || self.is_open()
     }
 
     /// Before this nothing is to be tried.
@@ -57,9 +65,9 @@ impl Circuit {
         self.opened.take().map(|opened| now.saturating_duration_since(opened))
     }
 
-    /// Tries again soon, whatever was waited for: there is not much time left.
+    /// Tries again at once, whatever was waited for, and from now on more often.
     pub(super) fn hurry(&mut self, now: Instant) {
-        self.longest = self.longest.min(Duration::from_secs(1));
+        self.longest = self.longest.min(HURRIED);
         self.retry_at = self.retry_at.map(|at| at.min(now));
     }
 }

@@ -200,7 +200,8 @@ impl Delivery {
             self.tick_at = now + TICK;
             return Step::Do(Request::Tick);
         }
-        let one_by_one = self.singly > 0 || self.circuit.is_open();
+        // After a failure each batch is flushed, so that the next does not undo all of them.
+        let one_by_one = self.singly > 0 || self.circuit.is_failing();
         if self.written == self.backlog.len() && !(one_by_one && self.written > 0) {
             self.backlog.load();
         }
@@ -291,14 +292,11 @@ impl Delivery {
                 return self.answered(now);
             }
             (_, ErrorKind::Panicked) if call != Call::Remake => self.panicked(call, error),
-            // What a failed flush or tick held is not to be trusted. A batch that was not
-            // written leaves those before it as they are.
-            (Call::Flush | Call::Tick, _) => self.written = 0,
             _ => {}
         }
-        if self.written == 0 {
-            self.written_at = None;
-        }
+        // All since the last flush comes again: who knows what of it went with the failure.
+        self.written = 0;
+        self.written_at = None;
         self.backlog.tally.retries += 1;
         error.message().clone_into(&mut self.last_error);
         if self.circuit.failed(now) {
@@ -319,7 +317,6 @@ impl Delivery {
             }
             _ => None,
         };
-        self.written = 0;
         if let Some(at) = at.filter(|at| self.backlog.panicked(*at) >= MOST_PANICS) {
             self.put_aside(at, "panicked", error);
         }

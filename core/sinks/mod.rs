@@ -171,8 +171,8 @@ impl Sinks {
 const WINDOW: (usize, usize) = (16 << 20, 64 << 20);
 /// How long at most until it is flushed.
 const FLUSH_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long the end of a run waits for a store, or for a file, that does not get on.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+/// How long the end of a run waits for a file that does not get on.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the two threads of a sink.
 fn start(
@@ -244,7 +244,7 @@ fn start(
         replies,
         stop: Arc::clone(&stop),
         replay,
-        patience: if store { PATIENCE.0 } else { PATIENCE.1 },
+        patience: if store { Duration::from_secs(entry.drain_seconds) } else { PATIENCE },
         on_failure: move || {
             if alive.fetch_sub(1, Relaxed) == 1 {
                 stop.store(true, Relaxed);

@@ -184,7 +184,7 @@ fn a_signal_ends_a_run_that_waits_for_its_store() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     let ran = scene.ended(output.status.code(), err, started.elapsed());
-    assert!(ran.took < Duration::from_secs(20), "{ran:#?}");
+    assert!(ran.took < Duration::from_secs(10), "{ran:#?}");
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert!(ran.sink("store", "dropped.store_down") > 0, "{ran:#?}");
     ran.says(&["the ledger balances", "it did not take its last records: the store is away"]);

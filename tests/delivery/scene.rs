@@ -70,7 +70,8 @@ impl Scene {
         );
         for (name, options) in sinks {
             text += &format!(
-                "[[sink]]\nplugin = {plugin:?}\nuse = \"{name}\"\npath = {:?}\nmood = {:?}\n{options}\n",
+                "[[sink]]\nplugin = {plugin:?}\nuse = \"{name}\"\npath = {:?}\nmood = {:?}\n\
+                 drain_seconds = 2\n{options}\n",
                 self.path(name),
                 self.path("mood"),
             );

@@ -145,9 +145,9 @@ impl<'a> Output<'a> {
 /// | any other, such as what `?` makes of an [`std::io::Error`] | with `when_full = "spill"` as after `retry`; else the sink is given up for this run |
 /// | a panic | the same, and with `when_full = "spill"` a new instance takes its place |
 ///
-/// So records come at least once: all that was written since the last flush that succeeded is
-/// written again after one that failed, after a panic, and after a crash of the engine if it
-/// had been spilled.
+/// So records come at least once: what was written since the last flush that succeeded is
+/// written again after an error, after a panic, and, where it had been spilled, after a crash of
+/// the engine.
 pub trait Sink: Sized + Send + 'static {
     /// What `use = "..."` says: lower-case letters, digits and `_`.
     const NAME: &'static str;
@@ -173,7 +173,11 @@ pub trait Sink: Sized + Send + 'static {
     /// [`record_name`](crate::schema::record_name).
     ///
     /// # Errors
-    /// The batch was not taken; those before it are as they were.
+    /// [`Error::refused`] says that this batch was not taken, and no more. After any other error
+    /// what was written since the last flush comes again, so a sink that still holds some of it
+    /// should forget that. Only to a sink that is no [`NETWORK`](Self::NETWORK), where the
+    /// config does not spill either, it does not come again; what such a sink took before is
+    /// as it was, or the next flush fails.
     fn write(&mut self, records: &RecordBatch) -> Result;
 
     /// Called about once a second with the wall clock, for rotation.
@@ -189,8 +193,10 @@ pub trait Sink: Sized + Send + 'static {
     /// returned; it is called at the end, and may be called at any time.
     ///
     /// # Errors
-    /// Nothing since the last flush counts as taken, and the sink must forget what it still
-    /// holds of it: it is written again, or counted as lost where the sink is given up.
+    /// Nothing since the last flush that succeeded counts as taken, and the sink must forget
+    /// what it still holds of it: it comes again, or is counted as lost where the sink is given
+    /// up. [`Error::refused`] says that one of these batches was refused; they come again one by
+    /// one, each with a flush of its own.
     fn flush(&mut self) -> Result {
         Ok(())
     }
