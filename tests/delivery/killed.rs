@@ -29,8 +29,8 @@ fn no_acknowledged_or_spilled_row_is_lost() {
     println!("RINGMILL_SEED={seed}");
     let mut dice = Dice(seed);
     let mut scene = Scene::new(2000);
-    // A spill of 64 KiB segments at most, so that segments come and go.
-    let options = "queue = 4\nspill_mib = 1";
+    // Room for all rows of all rounds, in segments of half a MiB.
+    let options = "queue = 4\nspill_mib = 4";
     let mut kept: BTreeSet<u64> = BTreeSet::new();
     let (mut spilled_rounds, mut torn_rounds) = (0, 0);
     let started = Instant::now();
