@@ -98,7 +98,7 @@ impl Backlog {
     }
 
     /// Batches in memory.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn in_memory(&self) -> usize {
         self.window.len()
     }
 

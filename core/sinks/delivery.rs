@@ -202,7 +202,7 @@ impl Delivery {
         }
         // After a failure each batch is flushed, so that the next does not undo all of them.
         let one_by_one = self.singly > 0 || self.circuit.is_failing();
-        if self.written == self.backlog.len() && !(one_by_one && self.written > 0) {
+        if self.written == self.backlog.in_memory() && !(one_by_one && self.written > 0) {
             self.backlog.load();
         }
         if self.must_flush(now, idle, closing, one_by_one) {
@@ -226,7 +226,7 @@ impl Delivery {
         if !self.terms.store || self.written == 0 {
             return false;
         }
-        let all = self.written == self.backlog.len();
+        let all = self.written == self.backlog.in_memory();
         let waits = self.written_at.is_some_and(|at| now >= at + self.terms.flush_after);
         let done = idle && (self.terms.eager || closing);
         one_by_one || waits || all && (done || !self.backlog.has_room())
@@ -332,7 +332,7 @@ impl Delivery {
         };
         tracing::warn!(sink = %self.backlog.tally.sink, "takes no records: {error}; {fate} until it does");
         self.last_error = error;
-        if self.backlog.can_spill() && self.backlog.len() > 0 {
+        if self.backlog.can_spill() && self.backlog.in_memory() > 0 {
             // Where it fails they stay in memory, and the log tells.
             let _ = self.backlog.begin_spilling(now);
         }

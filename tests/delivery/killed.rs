@@ -55,7 +55,10 @@ fn no_acknowledged_or_spilled_row_is_lost() {
             && dice.roll(2) == 0
         {
             torn_rounds += 1;
-            let torn = vec![dice.roll(256) as u8; usize::try_from(dice.roll(100)).unwrap()];
+            let torn = vec![
+                u8::try_from(dice.roll(256)).unwrap();
+                usize::try_from(dice.roll(100)).unwrap()
+            ];
             OpenOptions::new().append(true).open(last).unwrap().write_all(&torn).unwrap();
         }
     }
