@@ -170,7 +170,7 @@ fn serve(
             continue;
         }
         let every = breaks.load(Relaxed);
-        if every > 0 && number % every == 0 {
+        if every > 0 && number.is_multiple_of(every) {
             return Ok(());
         }
         safe.lock().unwrap().append(&mut held);

@@ -181,6 +181,22 @@ impl Backlog {
         })
     }
 
+    /// Puts two halves of a batch in its place; false for one of a single row. Both keep its
+    /// number: it is acknowledged with the second.
+    pub(super) fn halve(&mut self, at: usize) -> bool {
+        let Some(item) = self.window.get_mut(at).filter(|item| item.rows > 1) else { return false };
+        let (rows, half) = (item.records.num_rows(), item.records.num_rows() / 2);
+        let second = item.records.slice(half, rows - half);
+        item.records = item.records.slice(0, half);
+        item.rows = half as u64;
+        // Slices share their buffers; the window counts them once.
+        let bytes = item.bytes / 2;
+        item.bytes -= bytes;
+        let (rows, sequence) = ((rows - half) as u64, item.sequence);
+        self.window.insert(at + 1, Item { records: second, rows, bytes, sequence, panics: 0 });
+        true
+    }
+
     /// Drops what is in memory; what is spilled stays.
     pub(super) fn drop_all(&mut self, reason: &'static str) {
         while let Some(item) = self.take() {
@@ -190,20 +206,24 @@ impl Backlog {
 
     /// Enters what is left into the books, at the very end.
     pub(super) fn close(&mut self) {
+        self.sync();
+        let Some(spill) = &self.spill else { return };
         // What is in memory is on disk too, unless its segment had to be dropped.
-        let begin = self.spill.as_ref().map_or(0, Spill::begin);
+        let begin = spill.begin();
+        self.tally.spilled = spill.rows();
         while let Some(item) = self.take() {
-            if item.sequence.is_none_or(|sequence| sequence < begin) {
-                self.drop_rows("spill_full", item.rows);
+            match item.sequence.is_some_and(|sequence| sequence >= begin) {
+                true => self.tally.spilled += item.rows,
+                false => self.drop_rows("spill_full", item.rows),
             }
         }
-        self.sync();
-        self.tally.spilled = self.spilled();
     }
 
-    /// Rows in the spill log.
+    /// Rows in the spill log that the store has not acknowledged.
     pub(super) fn spilled(&self) -> u64 {
-        self.spill.as_ref().map_or(0, Spill::rows)
+        let unread = self.spill.as_ref().map_or(0, Spill::rows);
+        let read = self.window.iter().filter(|_| self.spilling).map(|item| item.rows);
+        unread + read.sum::<u64>()
     }
 
     pub(super) fn drop_rows(&mut self, reason: &'static str, rows: u64) {

@@ -20,6 +20,9 @@ use super::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
+/// Refusals in a row, with nothing accepted between them, up to which a batch is divided to find
+/// the records that are meant. A store that refuses everything is not asked about each record.
+const MOST_REFUSALS: u32 = 32;
 /// Panics over one batch after which it is the batch's fault.
 const MOST_PANICS: u32 = 3;
 
@@ -91,6 +94,8 @@ pub(super) struct Delivery {
     written_at: Option<Instant>,
     /// So many are written and flushed one by one, to learn which is refused.
     singly: usize,
+    /// Refusals since something was accepted.
+    refusals: u32,
     remake: bool,
     flushed: bool,
     lost: Option<Lost>,
@@ -113,6 +118,7 @@ impl Delivery {
             pending: 0,
             written_at: None,
             singly: 0,
+            refusals: 0,
             remake: false,
             // A store that was never written to has nothing to be flushed.
             flushed: terms.store,
@@ -251,6 +257,7 @@ impl Delivery {
             self.written += 1;
             return;
         }
+        self.refusals = 0;
         self.pending += self.backlog.pop();
         self.answered(now);
     }
@@ -259,6 +266,7 @@ impl Delivery {
         self.flushed = true;
         self.written_at = None;
         self.singly = self.singly.saturating_sub(self.written);
+        self.refusals = if self.written > 0 { 0 } else { self.refusals };
         self.backlog.tally.acknowledged += std::mem::take(&mut self.pending);
         self.backlog.acknowledge(std::mem::take(&mut self.written));
         self.answered(now);
@@ -279,12 +287,12 @@ impl Delivery {
     fn store_failed(&mut self, call: Call, error: &Error, now: Instant) {
         match (call, error.kind()) {
             (Call::Write, ErrorKind::Refused) => {
-                self.put_aside(self.written, "refused", error);
+                self.refused(self.written, error);
                 return self.answered(now);
             }
             (Call::Flush, ErrorKind::Refused) if self.written > 0 => {
                 match std::mem::take(&mut self.written) {
-                    1 => self.put_aside(0, "refused", error),
+                    1 => self.refused(0, error),
                     // Which of them was it?
                     several => self.singly = several,
                 }
@@ -303,6 +311,17 @@ impl Delivery {
             self.opened(now);
         } else {
             tracing::debug!(sink = %self.backlog.tally.sink, "{error}; it is tried again");
+        }
+    }
+
+    /// A batch was refused: its halves are tried, down to single records, so that the others of
+    /// it arrive.
+    fn refused(&mut self, at: usize, error: &Error) {
+        self.refusals += 1;
+        if self.refusals <= MOST_REFUSALS && self.backlog.halve(at) {
+            self.singly = self.singly.max(at + 2);
+        } else {
+            self.put_aside(at, "refused", error);
         }
     }
 
@@ -367,7 +386,7 @@ impl Delivery {
                 return;
             }
             (Call::Write, ErrorKind::Refused) => {
-                return self.put_aside(0, "refused", error);
+                return self.refused(0, error);
             }
             (Call::Write, _) => {
                 let rows = self.backlog.pop();

@@ -110,7 +110,7 @@ impl Scene {
         let directory = self.path("spill").join(name);
         let cursor = fs::read(directory.join("cursor")).ok();
         let cursor = cursor.map_or(0, |bytes| u64::from_le_bytes(bytes[..8].try_into().unwrap()));
-        let mut numbers = Vec::new();
+        let mut all = Vec::new();
         for path in files(&directory, "spill") {
             let bytes = fs::read(path).unwrap();
             let mut rest = bytes.get(8..).unwrap_or_default();
@@ -122,21 +122,27 @@ impl Scene {
                 if sequence >= cursor {
                     let length = u32::from_le_bytes(payload[..4].try_into().unwrap()) as usize;
                     let ipc = zstd::bulk::decompress(&payload[4..], length).unwrap();
-                    numbers.extend(ipc_numbers(&ipc).1);
+                    let mut reader = StreamReader::try_new(Cursor::new(ipc), None).unwrap();
+                    all.extend(numbers(&reader.next().unwrap().unwrap()));
                 }
                 rest = behind;
             }
         }
-        numbers
+        all
     }
 
     /// The dead letters of a sink: each reason with its numbers.
     pub(crate) fn dead(&self, name: &str) -> BTreeMap<String, Vec<u64>> {
         let mut dead: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for path in files(&self.path("spill").join(name).join("dead"), "arrows") {
-            let (records, numbers) = ipc_numbers(&fs::read(path).unwrap());
-            let reason = records.schema().metadata()["ringmill.refused"].clone();
-            dead.entry(reason).or_default().extend(numbers);
+            let reader = StreamReader::try_new(fs::File::open(path).unwrap(), None).unwrap();
+            for records in reader {
+                let records = records.unwrap();
+                let reasons = records.column_by_name("refused").unwrap().as_string::<i32>();
+                for (reason, n) in reasons.iter().zip(numbers(&records)) {
+                    dead.entry(reason.unwrap().to_owned()).or_default().push(n);
+                }
+            }
         }
         dead
     }
@@ -178,10 +184,8 @@ pub(crate) fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn ipc_numbers(ipc: &[u8]) -> (RecordBatch, Vec<u64>) {
-    let records = StreamReader::try_new(Cursor::new(ipc), None).unwrap().next().unwrap().unwrap();
-    let numbers = records.column(0).as_primitive::<UInt64Type>().values().to_vec();
-    (records, numbers)
+fn numbers(records: &RecordBatch) -> Vec<u64> {
+    records.column(0).as_primitive::<UInt64Type>().values().to_vec()
 }
 
 /// A capture file of empty Ethernet frames.

@@ -46,8 +46,8 @@ impl Error {
         Self::of(ErrorKind::Retry, "", message)
     }
 
-    /// The store will never take these records, and says why. The engine puts them aside with
-    /// the message and goes on with the next. For a sink.
+    /// The store will never take these records, and says why. The engine finds out
+    /// which of them are meant, puts those aside with the message, and goes on. For a sink.
     #[must_use]
     pub fn refused(message: impl fmt::Display) -> Self {
         Self::of(ErrorKind::Refused, "", message)

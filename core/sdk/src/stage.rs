@@ -141,7 +141,7 @@ impl<'a> Output<'a> {
 /// | error | what the engine does |
 /// |---|---|
 /// | [`Error::retry`] | tries again with the same records, after a while |
-/// | [`Error::refused`] | puts the records into a dead-letter file with the message, and goes on |
+/// | [`Error::refused`] | tries the halves of the batch, down to single records, and puts those that are meant into a dead-letter file with the message |
 /// | any other, such as what `?` makes of an [`std::io::Error`] | with `when_full = "spill"` as after `retry`; else the sink is given up for this run |
 /// | a panic | the same, and with `when_full = "spill"` a new instance takes its place |
 ///

@@ -15,7 +15,7 @@
 //! front, for which a tree of any kind does several times the writing.
 
 pub(crate) mod frame;
-pub(crate) mod payload;
+mod payload;
 #[cfg(test)]
 mod tests;
 
@@ -172,9 +172,9 @@ impl Spill {
         self.segments.front().map_or(self.next, |segment| segment.first)
     }
 
-    /// Rows that nobody has acknowledged.
+    /// Rows that were not read yet.
     pub(crate) fn rows(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.rows_from(self.acknowledged)).sum()
+        self.segments.iter().map(|segment| segment.rows_from(self.read)).sum()
     }
 
     /// Whether everything was read.

@@ -35,7 +35,7 @@ pub(super) fn encode(records: &RecordBatch) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// A batch that Arrow cannot write.
-pub(crate) fn to_ipc(records: &RecordBatch) -> Result<Vec<u8>> {
+pub(super) fn to_ipc(records: &RecordBatch) -> Result<Vec<u8>> {
     let mut writer = StreamWriter::try_new(Vec::new(), records.schema_ref())?;
     writer.write(records)?;
     Ok(writer.into_inner()?)
