@@ -330,9 +330,11 @@ impl Backlog {
                     self.put_aside(self.window.len() - 1, "identifiable", &why);
                 }
                 Err((rows, error)) => {
-                    self.drop_rows("spill_damaged", rows);
                     let sink = &self.tally.sink;
-                    tracing::warn!(%sink, "{rows} spilled rows cannot be read: {error}");
+                    if !self.tally.dropped.contains_key("spill_damaged") {
+                        tracing::warn!(%sink, "spilled rows cannot be read and are dropped: {error}");
+                    }
+                    self.drop_rows("spill_damaged", rows);
                 }
             }
         }

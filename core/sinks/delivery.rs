@@ -88,10 +88,10 @@ pub(super) struct Delivery {
     held: Option<RecordBatch>,
     /// How many of the window, from its front, the sink has taken since its last flush.
     written: usize,
+    /// When the first of these was written.
+    written_at: Option<Instant>,
     /// Rows that a file has taken.
     pending: u64,
-    /// When the first of them was written.
-    written_at: Option<Instant>,
     /// So many are written and flushed one by one, to learn which is refused.
     singly: usize,
     /// Refusals since something was accepted.
@@ -211,13 +211,15 @@ impl Delivery {
         if self.written == self.backlog.in_memory() && !(one_by_one && self.written > 0) {
             self.backlog.load();
         }
+        if self.backlog.in_memory() == 0 {
+            self.accept_held(now);
+        }
         if self.must_flush(now, idle, closing, one_by_one) {
             return Step::Do(Request::Flush);
         }
         if let Some(records) = self.backlog.get(self.written) {
             return Step::Do(Request::Write(records));
         }
-        self.accept_held(now);
         match closing && idle && self.backlog.is_empty() && self.held.is_none() {
             true if !self.flushed => Step::Do(Request::Flush),
             true => Step::Over,
@@ -252,8 +254,8 @@ impl Delivery {
 
     fn taken(&mut self, now: Instant) {
         self.flushed = false;
-        self.written_at.get_or_insert(now);
         if self.terms.store {
+            self.written_at.get_or_insert(now);
             self.written += 1;
             return;
         }

@@ -19,6 +19,8 @@ mod dead;
 mod delivery;
 mod post;
 mod spill;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
