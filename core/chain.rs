@@ -59,6 +59,12 @@ impl Blueprint {
         self.sinks.iter().map(|(entry, _)| entry)
     }
 
+    /// The entry of the sink number `index`, and whether it sends to a store.
+    pub fn sink(&self, index: usize) -> (&SinkEntry, bool) {
+        let (entry, maker) = &self.sinks[index];
+        (entry, maker.is_network())
+    }
+
     /// What the chain's stages are called in the ledger: their name, numbered from the second
     /// of a name on.
     pub fn stage_labels(&self) -> Vec<String> {

@@ -26,7 +26,7 @@ use crate::{
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
-    sinks::{SinkOutlet, Sinks},
+    sinks::{SinkOutlet, Sinks, Terrain},
     supply::{self, Supply},
     worker::Worker,
 };
@@ -167,8 +167,14 @@ impl Engine {
         self.run.begins(self.manifest(from)?);
         self.run.books.begin(Arc::clone(&supply));
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
-        let (blueprint, allow) = (&self.plan.blueprint, self.config.allow_identifiable);
-        let sinks = Sinks::start(blueprint, &self.run, &self.stop, allow, supply.when_full())
+        let terrain = Terrain {
+            stop: &self.stop,
+            may_identify: self.config.allow_identifiable,
+            when_full: supply.when_full(),
+            replay: supply.is_replay(),
+            spill: self.config.engine.spill.as_deref(),
+        };
+        let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
             .map_err(|failed| failed.at(&self.config))?;
         let ends = match self.work(&sinks, &*supply) {
             Ok(ends) => ends,

@@ -21,7 +21,7 @@ use ringmill_sdk::{Error, Factory, schema};
 
 use crate::{
     chain::{Blueprint, Outlet},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, SinkEntry},
     host::{Board, Run},
 };
 
@@ -71,6 +71,7 @@ impl Plan {
         })?;
         for index in 0..config.sinks.len() {
             blueprint.build_sink(index, run, &board).map_err(|failed| failed.at(config))?;
+            check_spill(blueprint.sink(index), config)?;
         }
         let droppers: Vec<_> = board.reasons().into_iter().map(|(stage, _)| stage).collect();
         check_order(config, &blueprint, &emitters, &droppers)?;
@@ -120,6 +121,17 @@ fn check_order(
         }
     }
     Ok(())
+}
+
+/// A sink that spills unless it is told otherwise needs a place for it.
+fn check_spill((entry, network): (&SinkEntry, bool), config: &Config) -> Result<(), ConfigError> {
+    if !network || entry.when_full.is_some() || config.engine.spill.is_some() {
+        return Ok(());
+    }
+    let message = "this sink sends to a store; name a directory for what that cannot take in time \
+                   (in [engine], for example: spill = \"/var/lib/ringmill/spill\"), or say here what \
+                   to do without: when_full = \"drop\" or \"block\"";
+    Err(config.document.at_key(&entry.plugged.place, "use", message))
 }
 
 /// What no stage has done to a column.

@@ -83,6 +83,14 @@ impl Maker {
         }
     }
 
+    /// Whether it is a sink that sends to a store; see [`ringmill_sdk::Sink::NETWORK`].
+    pub fn is_network(&self) -> bool {
+        match self {
+            Self::Static(factory) => factory.network,
+            Self::Loaded(loaded) => loaded.is_network(),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Static(factory) => factory.name,

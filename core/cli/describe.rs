@@ -71,7 +71,7 @@ const EVERY: [OptionLine<'static>; 2] = [
 ];
 
 /// What the engine itself reads of each sink.
-const EVERY_SINK: [OptionLine<'static>; 2] = [
+const EVERY_SINK: [OptionLine<'static>; 7] = [
     OptionLine {
         name: "queue",
         kind: "whole number",
@@ -80,10 +80,42 @@ const EVERY_SINK: [OptionLine<'static>; 2] = [
     },
     OptionLine {
         name: "when_full",
-        kind: "\"block\" or \"drop\"",
+        kind: "\"block\", \"drop\" or \"spill\"",
         default: Some(Cow::Borrowed("")),
-        help: "Then the worker waits, or the batch is dropped and its rows are counted. Not set: \
-               \"block\" for capture files, \"drop\" for live capture.",
+        help: "Then the worker waits, or the batch is dropped and its rows are counted, or what \
+               the sink cannot take goes to disk. Not set: \"spill\" for what sends to a store, \
+               else \"block\" for capture files, \"drop\" for live capture.",
+    },
+    OptionLine {
+        name: "spill_mib",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("4096")),
+        help: "Mebibytes that it spills at most, into `spill` of [engine].",
+    },
+    OptionLine {
+        name: "spill_full",
+        kind: "\"drop_oldest\" or \"drop_newest\"",
+        default: Some(Cow::Borrowed("\"drop_oldest\"")),
+        help: "Which rows are dropped when it has spilled that many.",
+    },
+    OptionLine {
+        name: "retries",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("3")),
+        help: "Failures in a row after which the store counts as away.",
+    },
+    OptionLine {
+        name: "retry_seconds",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("30")),
+        help: "Seconds between two tries at most; the first waits are shorter.",
+    },
+    OptionLine {
+        name: "drain_seconds",
+        kind: "whole number",
+        default: Some(Cow::Borrowed("10")),
+        help: "Seconds that the end of the run waits for a store that takes nothing; what is left \
+               stays spilled for the next.",
     },
 ];
 

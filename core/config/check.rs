@@ -30,11 +30,14 @@ pub fn parse(path: &Path, text: String) -> Result<Config, ConfigError> {
             entries: tree.get_ref(),
         };
         known_at_top(&top)?;
+        let engine = engine(&top)?;
+        let (capture, stages) = (capture(&top)?, stages(&top)?);
+        let sinks = sinks(&top, engine.spill.is_some())?;
         (
-            engine(&top)?,
-            capture(&top)?,
-            stages(&top)?,
-            sinks(&top)?,
+            engine,
+            capture,
+            stages,
+            sinks,
             top.entry("allow_identifiable").map_or(Ok(false), |entry| entry.flag())?,
         )
     };
@@ -78,7 +81,8 @@ fn known_at_top(top: &Table<'_>) -> Result<(), ConfigError> {
 }
 
 fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
-    let mut engine = Engine { workers: 1, cores: None, batch: 256, ledger: None, epoch: None };
+    let mut engine =
+        Engine { workers: 1, cores: None, batch: 256, ledger: None, spill: None, epoch: None };
     let Some(table) = top.table("engine")? else {
         return Ok(engine);
     };
@@ -98,6 +102,7 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
         engine.batch = entry.whole(1..=256)?;
     }
     engine.ledger = path(&table, "ledger")?;
+    engine.spill = path(&table, "spill")?;
     engine.epoch = table.entry("epoch").map(|entry| entry.one_of(&Epoch::ALL)).transpose()?;
     Ok(engine)
 }
@@ -254,9 +259,9 @@ fn stages(top: &Table<'_>) -> Result<Vec<Plugged>, ConfigError> {
     tables.iter().enumerate().map(|(index, table)| plugged(table, "stage", index)).collect()
 }
 
-fn sinks(top: &Table<'_>) -> Result<Vec<SinkEntry>, ConfigError> {
+fn sinks(top: &Table<'_>, spills: bool) -> Result<Vec<SinkEntry>, ConfigError> {
     let tables = at_least_one(top, "sink", "use = \"jsonl\"\npath = \"-\"")?;
-    tables.iter().enumerate().map(|(index, table)| sink(table, index)).collect()
+    tables.iter().enumerate().map(|(index, table)| sink(table, index, spills)).collect()
 }
 
 fn at_least_one<'a>(
@@ -273,19 +278,34 @@ fn at_least_one<'a>(
     Ok(tables)
 }
 
-fn sink(table: &Table<'_>, index: usize) -> Result<SinkEntry, ConfigError> {
+/// `spills` says whether there is a directory for it.
+fn sink(table: &Table<'_>, index: usize, spills: bool) -> Result<SinkEntry, ConfigError> {
     let plugged = plugged(table, "sink", index)?;
     let queue = table.entry("queue").map_or(Ok(64), |entry| entry.whole(1..=65_536))?;
-    let when_full = match table.entry("when_full") {
-        Some(entry) if entry.is("spill") => {
-            return Err(entry
-                .error("`when_full` cannot be \"spill\" yet")
-                .note("\"block\" lets the capture wait, \"drop\" drops and counts"));
-        }
-        Some(entry) => Some(entry.one_of(&[("block", WhenFull::Block), ("drop", WhenFull::Drop)])?),
-        None => None,
-    };
-    Ok(SinkEntry { plugged, queue, when_full })
+    let when_full = table.entry("when_full").map(|entry| entry.one_of(&WhenFull::ALL));
+    let when_full = when_full.transpose()?;
+    if let Some(entry) = table.entry("when_full").filter(|entry| entry.is("spill") && !spills) {
+        return Err(entry
+            .error("`when_full` is \"spill\", but no directory is named for it")
+            .note("in [engine], for example: spill = \"/var/lib/ringmill/spill\""));
+    }
+    let spill_full = [("drop_oldest", true), ("drop_newest", false)];
+    Ok(SinkEntry {
+        plugged,
+        queue,
+        when_full,
+        spill_mib: table.entry("spill_mib").map_or(Ok(4096), |entry| entry.whole(1..=1 << 20))?,
+        spill_drops_oldest: table
+            .entry("spill_full")
+            .map_or(Ok(true), |entry| entry.one_of(&spill_full))?,
+        retries: table.entry("retries").map_or(Ok(3), |entry| entry.whole(1..=1000))?,
+        retry_seconds: table
+            .entry("retry_seconds")
+            .map_or(Ok(30), |entry| entry.whole(1..=3600))?,
+        drain_seconds: table
+            .entry("drain_seconds")
+            .map_or(Ok(10), |entry| entry.whole(1..=3600))?,
+    })
 }
 
 fn plugged(table: &Table<'_>, kind: &'static str, index: usize) -> Result<Plugged, ConfigError> {

@@ -66,6 +66,9 @@ pub struct Engine {
     pub batch: usize,
     /// Where the ledger is written as JSON at the end, relative to the current directory.
     pub ledger: Option<PathBuf>,
+    /// Where spill logs and dead letters go, in a directory for each sink; relative to the
+    /// current directory. There if a sink says `when_full = "spill"`.
+    pub spill: Option<PathBuf>,
     /// How often keys change; default: never.
     pub epoch: Option<Epoch>,
 }
@@ -176,6 +179,17 @@ pub struct SinkEntry {
     pub queue: usize,
     /// What to do when they are that many; none if the config leaves it to the engine.
     pub when_full: Option<WhenFull>,
+    /// Mebibytes of its spill log at most, and of its dead letters; 1 to 1048576, default 4096.
+    pub spill_mib: u64,
+    /// When they are that many: drops the oldest rows, the default, or the newest.
+    pub spill_drops_oldest: bool,
+    /// Failures in a row after which it counts as away; 1 to 1000, default 3.
+    pub retries: u32,
+    /// Seconds between two tries at most; 1 to 3600, default 30.
+    pub retry_seconds: u64,
+    /// Seconds that the end of the run waits for a store that takes nothing; 1 to 3600, default
+    /// 10.
+    pub drain_seconds: u64,
 }
 
 /// What happens to a batch that finds the queue of a sink full.
@@ -185,6 +199,14 @@ pub enum WhenFull {
     Block,
     /// The batch is dropped and its rows are counted.
     Drop,
+    /// It never is: what the sink cannot take goes to disk, and to the sink when it can.
+    Spill,
+}
+
+impl WhenFull {
+    /// Every choice under its name in the config.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("block", Self::Block), ("drop", Self::Drop), ("spill", Self::Spill)];
 }
 
 impl Backend {

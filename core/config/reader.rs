@@ -12,7 +12,7 @@ use super::diagnostic::ConfigError;
 use super::document::Document;
 use super::{suggest, words};
 
-pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger", "epoch"];
+pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger", "spill", "epoch"];
 pub(super) const CAPTURE: &[&str] = &[
     "from",
     "files",
@@ -41,7 +41,17 @@ pub(super) const LIVE: &[&str] = &[
     "window_ms",
 ];
 pub(super) const STAGE: &[&str] = &["use", "plugin"];
-pub(super) const SINK: &[&str] = &["use", "plugin", "queue", "when_full"];
+pub(super) const SINK: &[&str] = &[
+    "use",
+    "plugin",
+    "queue",
+    "when_full",
+    "spill_mib",
+    "spill_full",
+    "retries",
+    "retry_seconds",
+    "drain_seconds",
+];
 pub(super) const TOP: [&str; 5] = ["engine", "capture", "stage", "sink", "allow_identifiable"];
 
 /// The keys in a `[[stage]]` or `[[sink]]` that are for the engine, not for the stage.

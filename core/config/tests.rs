@@ -12,7 +12,9 @@ use ringmill_sdk::key::Epoch;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Backend, Balance, Config, ConfigError, Place, Plugged, WhenFull, load, parse};
+use super::{
+    Backend, Balance, Config, ConfigError, Place, Plugged, SinkEntry, WhenFull, load, parse,
+};
 
 /// A stage with an option of every kind.
 #[derive(Deserialize, Debug)]
@@ -349,6 +351,7 @@ const CAMPUS: &str = r#"
 workers = 8                 # one per ring, each pinned
 cores = "2-9"
 ledger = "out/ledger.json"
+spill = "/var/lib/ringmill/spill"
 
 [capture]
 from = ["pf_ring", "af_packet"]   # the first that this machine has; also af_xdp, file
@@ -377,7 +380,12 @@ plugin = "/usr/lib/ringmill/libkafka.so"
 use = "kafka"
 brokers = "127.0.0.1:9092"
 queue = 16
-when_full = "drop"
+when_full = "spill"         # or "drop" (counted) or "block"
+spill_mib = 100
+spill_full = "drop_newest"
+retries = 5
+retry_seconds = 60
+drain_seconds = 20
 "#;
 
 #[test]
@@ -399,9 +407,16 @@ fn the_whole_chain_is_read() {
     assert_eq!(names, ["decode", "classify", "http", "user_agent", "crypto_pan"]);
     assert_eq!(config.stages[4].options, "key_file = \"/etc/ringmill/anon.key\"\n");
     assert_eq!(config.stages[4].place.to_string(), "stage[4]");
-    assert_eq!((config.sinks[0].queue, config.sinks[0].when_full), (64, None));
+    assert_eq!(config.engine.spill, Some(PathBuf::from("/var/lib/ringmill/spill")));
+    let terms = |sink: &SinkEntry| {
+        let SinkEntry { queue, when_full, spill_mib, spill_drops_oldest: oldest, .. } = *sink;
+        let times = (sink.retries, sink.retry_seconds, sink.drain_seconds);
+        ((queue, when_full), (spill_mib, oldest), times)
+    };
+    assert_eq!(terms(&config.sinks[0]), ((64, None), (4096, true), (3, 30, 10)));
     let kafka = &config.sinks[1];
-    assert_eq!((kafka.queue, kafka.when_full), (16, Some(WhenFull::Drop)));
+    let spills = (16, Some(WhenFull::Spill));
+    assert_eq!(terms(kafka), (spills, (100, false), (5, 60, 20)));
     assert_eq!(kafka.plugged.plugin, Some(PathBuf::from("/usr/lib/ringmill/libkafka.so")));
     assert_eq!(kafka.plugged.options, "brokers = \"127.0.0.1:9092\"\n");
 }

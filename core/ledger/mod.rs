@@ -7,7 +7,8 @@
 //!                                                                        (live)
 //! put into a ring = kept out by the filter + taken by its worker         (live)
 //! received = passed + dropped, by stage and reason
-//! rows that left the chain = acknowledged + dropped, for each sink
+//! rows that left the chain + recovered from the spill of earlier runs
+//!     = acknowledged + spilled + dropped + dead-lettered                (for each sink)
 //! ```
 
 mod books;
@@ -284,10 +285,12 @@ impl Ledger {
         }
         for sink in &self.sinks {
             let dropped = sink.dropped();
-            if self.rows != sink.acknowledged + dropped {
+            let dead = sink.dead_lettered();
+            if self.rows + sink.recovered != sink.acknowledged + sink.spilled + dropped + dead {
                 wrong.push(format!(
-                    "{} rows left the chain, but sink `{}` acknowledged {} and dropped {dropped}",
-                    self.rows, sink.sink, sink.acknowledged
+                    "{} rows left the chain and {} were recovered, but sink `{}` acknowledged {}, \
+                     {} are spilled, {dropped} dropped and {dead} dead-lettered",
+                    self.rows, sink.recovered, sink.sink, sink.acknowledged, sink.spilled
                 ));
             }
         }

@@ -197,6 +197,22 @@ impl Ledger {
                 let reasons = sink.dropped.iter().map(|(&name, &n)| (name, n));
                 write!(f, ", {} dropped: {}", Grouped(sink.dropped()), list(reasons))?;
             }
+            if !sink.dead_lettered.is_empty() {
+                let reasons = sink.dead_lettered.iter().map(|(&name, &n)| (name, n));
+                let count = Grouped(sink.dead_lettered());
+                write!(f, ", {count} dead-lettered: {}", list(reasons))?;
+            }
+            let delivery = [
+                ("recovered", sink.recovered),
+                ("through_spill", sink.through_spill),
+                ("spilled", sink.spilled),
+                ("retries", sink.retries),
+                ("circuit_opened", sink.circuit_opened),
+            ];
+            let delivery = list(delivery.into_iter().filter(|(_, n)| *n > 0));
+            if !delivery.is_empty() {
+                write!(f, "; {delivery}")?;
+            }
             let counters = list(sink.counters.iter().map(|(name, n)| (name.as_str(), *n)));
             if !counters.is_empty() {
                 write!(f, "; {counters}")?;
@@ -237,14 +253,19 @@ impl Ledger {
             Grouped(dropped)
         )?;
         for sink in &self.sinks {
-            writeln!(
-                f,
-                "  {:<14} {} = {} acknowledged + {} dropped",
-                sink.sink,
-                count(self.rows, "row"),
-                Grouped(sink.acknowledged),
-                Grouped(sink.dropped())
-            )?;
+            write!(f, "  {:<14} {}", sink.sink, count(self.rows, "row"))?;
+            if sink.recovered > 0 {
+                write!(f, " + {} recovered", Grouped(sink.recovered))?;
+            }
+            write!(f, " = {} acknowledged", Grouped(sink.acknowledged))?;
+            if sink.spilled > 0 {
+                write!(f, " + {} spilled", Grouped(sink.spilled))?;
+            }
+            write!(f, " + {} dropped", Grouped(sink.dropped()))?;
+            if !sink.dead_lettered.is_empty() {
+                write!(f, " + {} dead-lettered", Grouped(sink.dead_lettered()))?;
+            }
+            writeln!(f)?;
         }
         if self.stopped {
             writeln!(f, "  the run was stopped before its input ended")?;

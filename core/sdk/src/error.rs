@@ -25,6 +25,10 @@ pub enum ErrorKind {
     Config,
     /// The stage cannot do its work.
     Failed,
+    /// The store cannot take it now, and may later.
+    Retry,
+    /// The store will never take these records.
+    Refused,
     /// The stage panicked; this instance is not called again.
     Panicked,
 }
@@ -36,6 +40,19 @@ impl Error {
     #[must_use]
     pub fn new(message: impl fmt::Display) -> Self {
         Self::of(ErrorKind::Failed, "", message)
+    }
+
+    /// The store cannot take the records now; the engine tries again with the same. For a sink.
+    #[must_use]
+    pub fn retry(message: impl fmt::Display) -> Self {
+        Self::of(ErrorKind::Retry, "", message)
+    }
+
+    /// The store will never take these records, and says why. The engine finds out
+    /// which of them are meant, puts those aside with the message, and goes on. For a sink.
+    #[must_use]
+    pub fn refused(message: impl fmt::Display) -> Self {
+        Self::of(ErrorKind::Refused, "", message)
     }
 
     /// The option at `path` (`"limits.idle"`, `"nets[1].width"`, relative to the stage's own

@@ -58,6 +58,8 @@ pub struct Factory {
     pub summary: &'static str,
     /// Where in the config it belongs.
     pub role: Role,
+    /// See [`Sink::NETWORK`].
+    pub network: bool,
     /// What its options are.
     pub options: &'static [OptionHelp],
     /// Makes an instance.
@@ -72,6 +74,7 @@ impl Factory {
             name: S::NAME,
             summary: S::SUMMARY,
             role: Role::Stage,
+            network: false,
             options: S::OPTIONS,
             build: |options, host| Ok(Box::new(Guard::<S>::new(options, host)?)),
         }
@@ -80,7 +83,7 @@ impl Factory {
     /// A [`Sink`].
     #[must_use]
     pub const fn sink<S: Sink>() -> Self {
-        Self { role: Role::Sink, ..Self::stage::<SinkStage<S>>() }
+        Self { role: Role::Sink, network: S::NETWORK, ..Self::stage::<SinkStage<S>>() }
     }
 
     /// An [`AddressMap`].

@@ -106,7 +106,7 @@ macro_rules! export_plugin {
                 $crate::abi::library_header(construct);
         };
     };
-    (@entry stage $stage:ty) => { $crate::abi::entry::<$stage>(false) };
-    (@entry sink $sink:ty) => { $crate::abi::entry::<$crate::SinkStage<$sink>>(true) };
+    (@entry stage $stage:ty) => { $crate::abi::entry::<$stage>() };
+    (@entry sink $sink:ty) => { $crate::abi::sink::<$sink>() };
     (@entry address_map $map:ty) => { $crate::abi::address_map::<$map>() };
 }

@@ -133,7 +133,21 @@ impl<'a> Output<'a> {
 
 /// The end of the chain: a stage that only takes records and writes them somewhere.
 ///
-/// It runs on a thread of its own behind a bounded queue; a slow store delays nobody else.
+/// It runs on a thread of its own behind a bounded queue; a slow store delays nobody else. The
+/// engine retries, spills what the store cannot take to disk, puts aside what it refuses, and
+/// counts all of it, by two answers of the sink: what [`flush`](Self::flush) acknowledges, and
+/// the kind of its errors.
+///
+/// | error | what the engine does |
+/// |---|---|
+/// | [`Error::retry`] | tries again with the same records, after a while |
+/// | [`Error::refused`] | tries the halves of the batch, down to single records, and puts those that are meant into a dead-letter file with the message |
+/// | any other, such as what `?` makes of an [`std::io::Error`] | with `when_full = "spill"` as after `retry`; else the sink is given up for this run |
+/// | a panic | the same, and with `when_full = "spill"` a new instance takes its place |
+///
+/// So records come at least once: what was written since the last flush that succeeded is
+/// written again after an error, after a panic, and, where it had been spilled, after a crash of
+/// the engine.
 pub trait Sink: Sized + Send + 'static {
     /// What `use = "..."` says: lower-case letters, digits and `_`.
     const NAME: &'static str;
@@ -141,6 +155,11 @@ pub trait Sink: Sized + Send + 'static {
     const SUMMARY: &'static str = "";
     /// What its options are; [`options!`](crate::options) writes this table.
     const OPTIONS: &'static [OptionHelp] = &[];
+    /// Whether it sends to a store that can be away for a time. What such a sink cannot take is
+    /// spilled to disk unless the config says otherwise, and it is flushed whenever it has
+    /// nothing else to do, once a second at least; others only at the end, or from time to time
+    /// where the config spills.
+    const NETWORK: bool = false;
     /// The sink's own table of the config.
     type Config: DeserializeOwned;
 
@@ -154,7 +173,11 @@ pub trait Sink: Sized + Send + 'static {
     /// [`record_name`](crate::schema::record_name).
     ///
     /// # Errors
-    /// The batch was not taken; the engine counts its rows as dropped.
+    /// [`Error::refused`] says that this batch was not taken, and no more. After any other error
+    /// what was written since the last flush comes again, so a sink that still holds some of it
+    /// should forget that. Only to a sink that is no [`NETWORK`](Self::NETWORK), where the
+    /// config does not spill either, it does not come again; what such a sink took before is
+    /// as it was, or the next flush fails.
     fn write(&mut self, records: &RecordBatch) -> Result;
 
     /// Called about once a second with the wall clock, for rotation.
@@ -170,7 +193,10 @@ pub trait Sink: Sized + Send + 'static {
     /// returned; it is called at the end, and may be called at any time.
     ///
     /// # Errors
-    /// The rows since the last flush may be lost; the engine counts them so.
+    /// Nothing since the last flush that succeeded counts as taken, and the sink must forget
+    /// what it still holds of it: it comes again, or is counted as lost where the sink is given
+    /// up. [`Error::refused`] says that one of these batches was refused; they come again one by
+    /// one, each with a flush of its own.
     fn flush(&mut self) -> Result {
         Ok(())
     }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod readers;
 pub mod reassembly;
 pub mod seeds;
+pub mod spill;
 
 /// The readers of the engine, without the engine: they need nothing of it, and to build Arrow,
 /// Parquet and zstd with a sanitizer for them would take minutes.
@@ -29,5 +30,9 @@ mod capture {
     #[path = "format/samples.rs"]
     pub mod samples;
 }
+
+/// The frames of the spill log, which know nothing of what they hold.
+#[path = "../../../core/sinks/spill/frame.rs"]
+mod frame;
 
 pub use seeds::seed;

@@ -13,13 +13,14 @@ use abi_stable::{
 use arrow_array::RecordBatch;
 
 use super::{
-    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost,
-    ROption, Root, Root_Ref, StageVt, StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REmit, RError,
+    RHost, ROption, Root, Root_Ref, StageVt, StageVt_Ref, Status,
     arrow::{Exports, Imports},
     no_query,
 };
 use crate::{
-    AddressMap, Anonymizer, Batch, Error, OptionHelp, Output, Result, Stage, Timestamp,
+    AddressMap, Anonymizer, Batch, Error, OptionHelp, Output, Result, Sink, SinkStage, Stage,
+    Timestamp,
     factory::{DynStage, Guard},
 };
 
@@ -213,10 +214,22 @@ extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void 
     if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
 }
 
+extern "C" fn query_sink<S: Sink>(what: RStr<'_>) -> *const c_void {
+    static YES: u8 = 1;
+    let yes = S::NETWORK && what.as_str() == NETWORK;
+    if yes { (&raw const YES).cast() } else { std::ptr::null() }
+}
+
 /// The table of one stage. For [`export_plugin!`](crate::export_plugin).
 #[must_use]
-pub fn entry<S: Stage>(is_sink: bool) -> StageVt_Ref {
-    table::<S>(is_sink, no_query)
+pub fn entry<S: Stage>() -> StageVt_Ref {
+    table::<S>(false, no_query)
+}
+
+/// The table of a sink. For [`export_plugin!`](crate::export_plugin).
+#[must_use]
+pub fn sink<S: Sink>() -> StageVt_Ref {
+    table::<SinkStage<S>>(true, query_sink::<S>)
 }
 
 /// The table of an anonymization strategy. For [`export_plugin!`](crate::export_plugin).

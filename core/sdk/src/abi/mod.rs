@@ -36,7 +36,7 @@ use crate::{Batch, Error, ErrorKind, Reason, host::Counter, host::Level};
 pub use abi_stable::library::{LibHeader, RootModuleResult as RootResult};
 pub use arena::{Arena, Keeper};
 pub use arrow::{CArray, CSchema};
-pub use export::{address_map, construct, entry, library_header, root};
+pub use export::{address_map, construct, entry, library_header, root, sink};
 pub use remote::{Loaded, Remote};
 
 /// What the numbers and flags that cross the boundary mean. Checked before loading.
@@ -130,6 +130,10 @@ pub const FAILED: Status = 1;
 pub const CONFIG: Status = 2;
 /// See [`ErrorKind::Panicked`].
 pub const PANICKED: Status = 3;
+/// See [`ErrorKind::Retry`].
+pub const RETRY: Status = 4;
+/// See [`ErrorKind::Refused`].
+pub const REFUSED: Status = 5;
 
 /// An [`Error`] on its way across.
 #[repr(C)]
@@ -146,6 +150,8 @@ impl From<Error> for RError {
             ErrorKind::Config => CONFIG,
             ErrorKind::Failed => FAILED,
             ErrorKind::Panicked => PANICKED,
+            ErrorKind::Retry => RETRY,
+            ErrorKind::Refused => REFUSED,
         };
         Self { status, path: error.path().into(), message: error.message().into() }
     }
@@ -156,6 +162,8 @@ impl From<RError> for Error {
         let kind = match error.status {
             CONFIG => ErrorKind::Config,
             PANICKED => ErrorKind::Panicked,
+            RETRY => ErrorKind::Retry,
+            REFUSED => ErrorKind::Refused,
             _ => ErrorKind::Failed,
         };
         Self::of(kind, error.path, error.message)
@@ -267,6 +275,10 @@ pub struct AddressMapVt {
     /// The addresses from here on are of this period.
     pub epoch: unsafe extern "C" fn(*mut Instance, i64) -> Status,
 }
+
+/// What [`StageVt::query`] of a sink answers with something other than null where
+/// [`Sink::NETWORK`](crate::Sink::NETWORK) is set.
+pub const NETWORK: &str = "network";
 
 /// What a plugin exports.
 #[repr(C)]

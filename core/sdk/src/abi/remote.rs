@@ -7,8 +7,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::{
-    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, OK, REmit, RError, RHost,
-    ROption, StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REmit, RError,
+    RHost, ROption, StageVt_Ref, Status,
     arrow::{Exports, Imports},
 };
 use crate::{
@@ -46,6 +46,12 @@ impl Loaded {
     #[must_use]
     pub fn is_sink(self) -> bool {
         self.0.is_sink()
+    }
+
+    /// See [`Sink::NETWORK`](crate::Sink::NETWORK).
+    #[must_use]
+    pub fn is_network(self) -> bool {
+        !self.0.query()(NETWORK.into()).is_null()
     }
 
     /// What its options are.
