@@ -4,9 +4,11 @@ use std::{borrow::Cow, fmt::Write as _, path::Path};
 
 use ringmill::{
     Engine,
+    config::WhenFull,
     loader::{self, LoadError},
     registry::BUILTIN,
     sdk::{Factory, Role, schema},
+    sinks,
 };
 
 /// Writing to a String does not fail.
@@ -177,8 +179,16 @@ pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
     for label in plan.blueprint.stage_labels() {
         line!(text, "    -> {label}");
     }
-    let sinks = plan.blueprint.sink_labels();
-    line!(text, "  => {}", sinks.join(", "));
+    let otherwise = if config.capture.live.is_some() { WhenFull::Drop } else { WhenFull::Block };
+    for (index, label) in plan.blueprint.sink_labels().iter().enumerate() {
+        let (entry, network) = plan.blueprint.sink(index);
+        let when_full = match sinks::when_full(entry, network, otherwise) {
+            WhenFull::Block => "the workers wait",
+            WhenFull::Drop => "rows are dropped and counted",
+            WhenFull::Spill => "records are spilled to disk",
+        };
+        line!(text, "  => {label}; when it is slow {when_full}");
+    }
     line!(text, "each sink receives");
     for record in &plan.records {
         line!(text, "  {}", schema::record_name(record));

@@ -278,6 +278,7 @@ impl Delivery {
     /// The store is there.
     fn answered(&mut self, now: Instant) {
         self.progress = now;
+        self.last_error.clear();
         if let Some(away) = self.circuit.succeeded(now) {
             let waiting = self.backlog.spilled();
             let rest =
@@ -387,9 +388,7 @@ impl Delivery {
                 }
                 return;
             }
-            (Call::Write, ErrorKind::Refused) => {
-                return self.refused(0, error);
-            }
+            (Call::Write, ErrorKind::Refused) => return self.refused(0, error),
             (Call::Write, _) => {
                 let rows = self.backlog.pop();
                 self.backlog.drop_rows("write_failed", rows);
