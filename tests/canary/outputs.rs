@@ -26,6 +26,7 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "standard error", is: |name| name == "stderr", inside: nothing },
     Output { name: "ledger", is: |name| name == "ledger.json", inside: nothing },
     Output { name: "manifest", is: |name| name.contains(".manifest.json"), inside: nothing },
+    Output { name: "a sink of a plugin", is: |name| name == "loaded.jsonl", inside: nothing },
     Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
     Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
@@ -34,7 +35,9 @@ pub(crate) const OUTPUTS: &[Output] = &[
         is: |name| name.ends_with(".parquet.inprogress"),
         inside: nothing,
     },
-    Output { name: "a sink of a plugin", is: |name| name == "hosts.tsv", inside: nothing },
+    Output { name: "spill", is: |name| name.ends_with(".spill"), inside: frames },
+    Output { name: "dead letters", is: |name| name.ends_with(".arrows"), inside: nothing },
+    Output { name: "spill, where it is", is: is_of_the_spill, inside: nothing },
 ];
 
 /// A file that was written.
@@ -67,6 +70,24 @@ pub(crate) fn written(directory: &Path) -> Vec<Written> {
 
 fn nothing(_: &Path) -> Vec<Vec<u8>> {
     Vec::new()
+}
+
+fn is_of_the_spill(name: &str) -> bool {
+    matches!(name, "lock" | "cursor" | "cursor.new")
+}
+
+/// Every frame of zstd in a file, wherever it begins.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let begins = |at: &usize| bytes[*at..].starts_with(&0xfd2f_b528_u32.to_le_bytes());
+    let plain = |at| {
+        zstd::bulk::decompress(&bytes[at..], 64 << 20).or_else(|_| {
+            let mut plain = Vec::new();
+            let read = zstd::Decoder::new(&bytes[at..])?.single_frame().read_to_end(&mut plain);
+            read.map(|_| plain)
+        })
+    };
+    (0..bytes.len()).filter(begins).filter_map(|at| plain(at).ok()).collect()
 }
 
 fn zstd(path: &Path) -> Vec<Vec<u8>> {
