@@ -140,8 +140,8 @@ impl<'a> Output<'a> {
 ///
 /// | error | what the engine does |
 /// |---|---|
-/// | [`Error::retry`] | tries again with the same records, after a while |
-/// | [`Error::refused`] | tries the halves of the batch, down to single records, and puts those that are meant into a dead-letter file with the message |
+/// | [`Error::retry`](crate::Error::retry) | tries again with the same records, after a while |
+/// | [`Error::refused`](crate::Error::refused) | tries the halves of the batch, down to single records, and puts those that are meant into a dead-letter file with the message |
 /// | any other, such as what `?` makes of an [`std::io::Error`] | with `when_full = "spill"` as after `retry`; else the sink is given up for this run |
 /// | a panic | the same, and with `when_full = "spill"` a new instance takes its place |
 ///
@@ -173,7 +173,7 @@ pub trait Sink: Sized + Send + 'static {
     /// [`record_name`](crate::schema::record_name).
     ///
     /// # Errors
-    /// [`Error::refused`] says that this batch was not taken, and no more. After any other error
+    /// [`Error::refused`](crate::Error::refused) says that this batch was not taken, and no more. After any other error
     /// what was written since the last flush comes again, so a sink that still holds some of it
     /// should forget that. Only to a sink that is no [`NETWORK`](Self::NETWORK), where the
     /// config does not spill either, it does not come again; what such a sink took before is
@@ -195,7 +195,7 @@ pub trait Sink: Sized + Send + 'static {
     /// # Errors
     /// Nothing since the last flush that succeeded counts as taken, and the sink must forget
     /// what it still holds of it: it comes again, or is counted as lost where the sink is given
-    /// up. [`Error::refused`] says that one of these batches was refused; they come again one by
+    /// up. [`Error::refused`](crate::Error::refused) says that one of these batches was refused; they come again one by
     /// one, each with a flush of its own.
     fn flush(&mut self) -> Result {
         Ok(())
