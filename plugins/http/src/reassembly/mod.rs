@@ -30,6 +30,7 @@ mod early;
 mod expiry;
 mod messages;
 mod pairs;
+mod picked;
 mod segment;
 mod stream;
 mod syns;
@@ -46,6 +47,7 @@ use crate::{
     seen,
 };
 use pairs::Pairs;
+use picked::Picked;
 use segment::{FIN, RST, SYN, Segment, Tcp, ahead, wire_length};
 use syns::Syns;
 use table::{Dir, Flow, NONE, State, Table};
@@ -469,40 +471,6 @@ impl Reassembly {
         }
         self.count(Count::NoBuffer);
         Ok(false)
-    }
-}
-
-/// The numbers of some packets of a batch, in their order.
-struct Picked {
-    numbers: [u8; BATCH],
-    count: usize,
-}
-
-impl Default for Picked {
-    #[inline]
-    fn default() -> Self {
-        Self { numbers: [0; BATCH], count: 0 }
-    }
-}
-
-impl Picked {
-    /// Takes it, if `wanted`; there is no branch to be mispredicted.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "a batch has 256 packets at most")]
-    fn pick(&mut self, at: usize, wanted: bool) {
-        if let Some(number) = self.numbers.get_mut(self.count) {
-            *number = at as u8;
-        }
-        self.count += usize::from(wanted);
-    }
-
-    #[inline]
-    fn of<'p, 'a>(
-        &self,
-        packets: &'p [Packet<'a>],
-    ) -> impl Iterator<Item = (usize, &'p Packet<'a>)> + use<'_, 'p, 'a> {
-        let numbers = self.numbers.iter().take(self.count).map(|number| usize::from(*number));
-        numbers.filter_map(|at| Some((at, packets.get(at)?)))
     }
 }
 

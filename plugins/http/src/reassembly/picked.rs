@@ -1,0 +1,37 @@
+//! Packets of a batch that are looked at again: what a round over all packets found for the next.
+
+use ringmill_sdk::{BATCH, Packet};
+
+/// The numbers of some packets of a batch, in their order.
+pub(super) struct Picked {
+    numbers: [u8; BATCH],
+    count: usize,
+}
+
+impl Default for Picked {
+    #[inline]
+    fn default() -> Self {
+        Self { numbers: [0; BATCH], count: 0 }
+    }
+}
+
+impl Picked {
+    /// Takes it, if `wanted`; there is no branch to be mispredicted.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a batch has 256 packets at most")]
+    pub(super) fn pick(&mut self, at: usize, wanted: bool) {
+        if let Some(number) = self.numbers.get_mut(self.count) {
+            *number = at as u8;
+        }
+        self.count += usize::from(wanted);
+    }
+
+    #[inline]
+    pub(super) fn of<'p, 'a>(
+        &self,
+        packets: &'p [Packet<'a>],
+    ) -> impl Iterator<Item = (usize, &'p Packet<'a>)> + use<'_, 'p, 'a> {
+        let numbers = self.numbers.iter().take(self.count).map(|number| usize::from(*number));
+        numbers.filter_map(|at| Some((at, packets.get(at)?)))
+    }
+}
