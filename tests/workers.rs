@@ -95,7 +95,10 @@ fn every_record_has_an_id_of_its_own_and_the_name_of_the_sensor() {
     let ids = |lines: &[String]| -> std::collections::BTreeSet<String> {
         lines.iter().map(|line| value(line, "record_id").unwrap()).collect()
     };
-    assert_eq!(ids(&north).len(), north.len(), "each has one of its own");
+    // Two of the captures have the same packets, from a tap of two kinds.
+    let different: std::collections::BTreeSet<_> = north.iter().collect();
+    assert!(different.len() > 200, "only {} different records", different.len());
+    assert_eq!(ids(&north).len(), different.len(), "each has one of its own");
     assert_eq!(ids(&lines(directory.path(), &own, 3, &sensor("north"))), ids(&north));
     let south = lines(directory.path(), &own, 2, &sensor("south"));
     assert!(ids(&south).is_disjoint(&ids(&north)), "two sensors saw two things");
