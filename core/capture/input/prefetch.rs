@@ -19,9 +19,11 @@ const LINE: usize = 64;
 pub fn lines(bytes: &[u8], from: usize, to: usize) {
     let end = to.saturating_add(AHEAD).min(bytes.len());
     let begin = from.saturating_add(AHEAD).next_multiple_of(LINE);
-    // By slices, whose bounds are checked once and not for each line.
-    for bytes in bytes.get(begin..end).unwrap_or_default().chunks(LINE) {
-        line(&bytes[0]);
+    // Whole lines need no bound each.
+    let (whole, rest) = bytes.get(begin..end).unwrap_or_default().as_chunks::<LINE>();
+    whole.iter().for_each(|[first, ..]| line(first));
+    if let Some(first) = rest.first() {
+        line(first);
     }
 }
 
