@@ -35,6 +35,9 @@ pub struct RingReport {
     pub most_received: u64,
     /// The most packets dropped in one second: a mean hides bursts.
     pub most_dropped: u64,
+    /// How much of it held packets at the last second, where it is known.
+    #[serde(skip)]
+    pub fill_percent: Option<u8>,
     /// Why the counts are not whole, if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -125,6 +128,7 @@ impl<R: Ring> Lane<R> {
         let lost: u64 = dropped.values().sum();
         if second {
             report.seconds += 1;
+            report.fill_percent = self.ring.fill_percent();
             let (received_before, lost_before) = self.second;
             report.most_received =
                 report.most_received.max(received.saturating_sub(received_before));
@@ -137,6 +141,11 @@ impl<R: Ring> Lane<R> {
     /// See [`RingReport::lost_by_ring_alone`], as of when it was last counted.
     pub(super) fn lost_by_ring_alone(&self) -> u64 {
         self.report.lost_by_ring_alone()
+    }
+
+    /// What it had counted when it was last asked.
+    pub(super) fn report(&self) -> &RingReport {
+        &self.report
     }
 
     /// Whether all that was received has been taken.
