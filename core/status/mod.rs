@@ -147,13 +147,10 @@ fn serve(mut server: Server, mut page: Page, end: &Receiver<(Ledger, Vec<String>
     };
     let now = Instant::now();
     let bodies = page.end(ledger, failures, now);
-    let looks_on = server.asked.take().is_some_and(|at| now < at + LOOKS_ON);
-    let until = now + LAST_LOOK;
-    while looks_on && Instant::now() < until {
+    let [_, status, _, metrics] = server.take_asked(now.checked_sub(LOOKS_ON).unwrap_or(now));
+    let (watched, until) = ([false, status, false, metrics], now + LAST_LOOK);
+    while Instant::now() < until && !server.has_served(&watched) {
         server.turn((Instant::now() + GLANCE).min(until), &bodies);
-        if server.asked.is_some() && server.is_quiet() {
-            break;
-        }
     }
 }
 

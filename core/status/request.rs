@@ -26,6 +26,10 @@ pub(super) enum Resource {
     Metrics,
 }
 
+impl Resource {
+    pub(super) const COUNT: usize = Self::Metrics as usize + 1;
+}
+
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {

@@ -51,8 +51,8 @@ pub(super) struct Server {
     listener: TcpListener,
     guard: Guard,
     connections: Vec<Connection>,
-    /// When the status was asked for last.
-    pub(super) asked: Option<Instant>,
+    /// When each resource was asked for last.
+    asked: [Option<Instant>; Resource::COUNT],
     /// No descriptor is left for another connection until then.
     full_until: Option<Instant>,
 }
@@ -86,7 +86,13 @@ impl Server {
     pub(super) fn bind(listen: SocketAddr, guard: Guard) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, guard, connections: Vec::new(), asked: None, full_until: None })
+        Ok(Self {
+            listener,
+            guard,
+            connections: Vec::new(),
+            asked: [None; Resource::COUNT],
+            full_until: None,
+        })
     }
 
     /// Where it listens.
@@ -94,10 +100,18 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Whether nobody waits for an answer.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Which resources were asked for since then; and forgets it.
+    pub(super) fn take_asked(&mut self, since: Instant) -> [bool; Resource::COUNT] {
+        let asked = std::mem::take(&mut self.asked);
+        asked.map(|at| at.is_some_and(|at| at >= since))
+    }
+
+    /// Whether those have all been asked for, and nobody waits for an answer.
+    pub(super) fn has_served(&self, resources: &[bool]) -> bool {
         let waits = |connection: &Connection| matches!(connection.state, State::Writing { .. });
-        !self.connections.iter().any(waits)
+        let all =
+            resources.iter().zip(&self.asked).all(|(wanted, asked)| !wanted || asked.is_some());
+        all && !self.connections.iter().any(waits)
     }
 
     /// Serves what there is to be served; returns at `until` at the latest.
@@ -127,8 +141,9 @@ impl Server {
         let now = Instant::now();
         for (connection, ready) in self.connections.iter_mut().zip(&ready[1..]) {
             if *ready {
-                let asked = connection.go_on(&self.guard, bodies);
-                self.asked = if asked { Some(now) } else { self.asked };
+                if let Some(resource) = connection.go_on(&self.guard, bodies) {
+                    self.asked[resource as usize] = Some(now);
+                }
             }
         }
         self.connections.retain(|connection| {
@@ -171,17 +186,17 @@ impl Server {
 }
 
 impl Connection {
-    /// Reads or writes what can be without waiting. Whether the status was asked for.
-    fn go_on(&mut self, guard: &Guard, bodies: &Bodies) -> bool {
-        let mut asked = false;
+    /// Reads or writes what can be without waiting. What was asked for, when it has been.
+    fn go_on(&mut self, guard: &Guard, bodies: &Bodies) -> Option<Resource> {
+        let mut asked = None;
         if let State::Reading(head) = &mut self.state {
             let (bytes, open) = read(&mut self.stream, MOST_HEAD - head.len());
             head.extend_from_slice(&bytes);
             match guard.judge(head) {
-                Verdict::Partial if open => return false,
+                Verdict::Partial if open => return None,
                 Verdict::Partial => self.state = State::Over,
                 Verdict::Serve { path, body } => {
-                    asked = path == Resource::Status;
+                    asked = Some(path);
                     let (kind, bytes) = bodies.of(path);
                     let head = response(200, kind, bytes.len());
                     let body = body.then(|| Arc::clone(bytes));

@@ -23,6 +23,7 @@ use crate::{
     flags::Tally,
     framing::{Framing, decimal},
     head::{self, Flags, Kind, Start, Take},
+    mix::Mix,
     text::Checked,
     url::{cut_host, links_without_userinfo, without_userinfo},
 };
@@ -110,6 +111,8 @@ pub(crate) struct Rows {
     scratch: String,
     /// Heads by flag.
     tally: Tally,
+    /// Responses by what they are.
+    mix: Mix,
 }
 
 /// Where no column is.
@@ -217,6 +220,7 @@ impl Rows {
             waiting: Extras::default(),
             scratch: String::new(),
             tally: Tally::default(),
+            mix: Mix::default(),
         };
         rows.choose(&Columns::default(), false);
         rows
@@ -253,6 +257,11 @@ impl Rows {
     /// Heads by flag that were added since this was emptied.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    /// Responses by what they are, of those that were added since this was emptied.
+    pub(crate) fn mix(&mut self) -> &mut Mix {
+        &mut self.mix
     }
 
     /// Bytes of text in the rows, at most; counted because an Arrow column of text ends at
@@ -293,6 +302,7 @@ impl Rows {
             filled: 0,
             size: 0,
             framing: Framing::default(),
+            has_type: false,
         };
         let mut flags = head::read(kind, bytes, &mut writer);
         flags.set(writer.flags);
@@ -392,6 +402,8 @@ struct Writer<'r, 'a> {
     /// At most as many bytes of text as this row will hold in its longest column.
     size: usize,
     framing: Framing,
+    /// There was a Content-Type.
+    has_type: bool,
 }
 
 impl<'a> Take<'a> for Writer<'_, 'a> {
@@ -421,6 +433,7 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
                 put(&mut rows.reason, start.reason);
                 if let Some(status) = start.status {
                     rows.status_code.put(row, status);
+                    rows.mix.status(status);
                 }
             }
         }
@@ -435,6 +448,12 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
         self.size += longest(name.len() + value.len());
         self.framing.field(name.as_bytes(), value);
         let known = fields::field(name.as_bytes());
+        if let Some(fields::Field::Column(Column::ContentType)) = known
+            && self.rows.kind == Kind::Response
+            && !std::mem::replace(&mut self.has_type, true)
+        {
+            self.rows.mix.content(value);
+        }
         let taken = match known {
             Some(fields::Field::Column(column)) => self.own(column, value, cut),
             _ => false,
