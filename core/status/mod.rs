@@ -23,6 +23,7 @@ use crossbeam_utils::CachePadded;
 use serde::Serialize;
 
 use crate::{
+    capture::{file::Read, live::watch::InterfaceReport},
     config::{self, Backend},
     host::Run,
     ledger::{Ledger, Live},
@@ -165,7 +166,9 @@ struct Page {
     page: Arc<[u8]>,
     /// What the network cards had dropped when they were last looked at. What rings dropped is taken
     /// off it a moment later than it is counted, so it might go back.
-    cards: Vec<crate::capture::live::watch::InterfaceReport>,
+    cards: Vec<InterfaceReport>,
+    /// How far the reading has come; at the end the files are closed and nobody knows any more.
+    read: Option<Read>,
 }
 
 impl Page {
@@ -179,6 +182,7 @@ impl Page {
             loads: Vec::new(),
             page: PAGE.as_bytes().into(),
             cards: Vec::new(),
+            read: None,
             scene,
         }
     }
@@ -189,6 +193,7 @@ impl Page {
         self.looked = now;
         let seen = self.seen.iter_mut().zip(&self.scene.live);
         self.loads = seen.map(|(seen, live)| seen.look(live, now, elapsed)).collect();
+        self.read = self.scene.supply.read();
         let (mut ledger, looks) = self.scene.run.books.ledger();
         self.hold(&mut ledger);
         self.history.add(ms(), elapsed, &Totals::of(&ledger));
@@ -225,7 +230,7 @@ impl Page {
             ended: failures.is_some(),
             failures: failures.unwrap_or_default(),
             from: self.scene.from.name(),
-            read: self.scene.supply.read().map(Into::into),
+            read: self.read.map(Into::into),
             totals: Totals::of(&ledger),
             second: self.history.last().cloned(),
             worst: self.history.worst(),

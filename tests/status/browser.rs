@@ -1,7 +1,7 @@
 //! A real browser, driven by W3C WebDriver (<https://www.w3.org/TR/webdriver2/>).
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -92,29 +92,44 @@ impl Browser {
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (head, body) = self.exchange(method, path, body).unwrap();
+        assert!(head.contains(" 200 "), "{method} {path}: {body:.2000}");
+        serde_json::from_str::<Value>(&body).unwrap()["value"].take()
+    }
+
+    /// Head and body of the answer.
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> io::Result<(String, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let body = body.to_string();
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
-        assert!(head.contains(" 200 "), "{method} {path}: {answer:.2000}");
-        serde_json::from_str::<Value>(body).unwrap()["value"].take()
+        )?;
+        // The driver leaves the connection open.
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = head.lines().last().unwrap_or_default().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        Ok((head, String::from_utf8(body).map_err(io::Error::other)?))
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.call("DELETE", &self.session, &Value::Null);
-        }
+        // Without it the browser would outlive its driver.
+        let _ = self.exchange("DELETE", &self.session, &json!({}));
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
