@@ -35,8 +35,8 @@ pub struct RingReport {
     pub most_received: u64,
     /// The most packets dropped in one second: a mean hides bursts.
     pub most_dropped: u64,
-    /// How much of it held packets at the last second, where it is known.
-    #[serde(skip)]
+    /// How much of it held packets at the last second, where it is known and while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fill_percent: Option<u8>,
     /// Why the counts are not whole, if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +160,7 @@ impl<R: Ring> Lane<R> {
     /// Closes the ring; `failed` says that its packets were not all asked for.
     pub(super) fn close(mut self, failed: bool) -> RingReport {
         self.count(true);
+        self.report.fill_percent = None;
         if failed {
             self.report.not_taken = self.report.left();
         }
