@@ -167,17 +167,21 @@ impl Engine {
     /// # Errors
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
     pub fn run(mut self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
-        let bound = match (&self.config.status, self.guard.take()) {
-            (Some(config), Some(guard)) => Some(Bound::new(config, guard)),
-            _ => None,
-        };
-        let bound = bound.transpose().map_err(StartError::Status)?;
+        let page = self.config.status.as_ref().zip(self.guard.take());
+        let page = page.map(|(config, guard)| Bound::new(config, guard)).transpose();
+        let page = page.map_err(StartError::Status)?;
         let (from, supply) = supply::choose(&self.config, self.filter.clone())?;
         if !supply.is_replay() {
             self.run.goes_live();
         }
         self.run.begins(self.manifest(from)?);
         self.run.books.begin(Arc::clone(&supply));
+        let serve = |page: Bound| {
+            let (run, supply, live) =
+                (Arc::clone(&self.run), Arc::clone(&supply), self.live.clone());
+            page.serve(Scene { run, supply, from, live })
+        };
+        let page = page.map(serve).transpose().map_err(StartError::Thread)?;
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let terrain = Terrain {
             stop: &self.stop,
@@ -188,23 +192,16 @@ impl Engine {
         };
         let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
             .map_err(|failed| failed.at(&self.config))?;
-        let scene = |bound: Bound| {
-            let (run, supply, live) =
-                (Arc::clone(&self.run), Arc::clone(&supply), self.live.clone());
-            bound.serve(Scene { run, supply, from, live }).map_err(StartError::Thread)
-        };
-        let serving = bound.map(scene).transpose();
-        let ends = match serving.and_then(|serving| Ok((self.work(&sinks, &*supply)?, serving))) {
+        let ends = match self.work(&sinks, &*supply) {
             Ok(ends) => ends,
             Err(error) => {
                 sinks.join();
                 return Err(error);
             }
         };
-        let (ends, serving) = ends;
         let outcome = self.account(ends, sinks, &*supply);
-        if let Some(serving) = serving {
-            serving.end(&outcome.ledger, &outcome.failures);
+        if let Some(page) = page {
+            page.end(&outcome.ledger, &outcome.failures);
         }
         Ok(outcome)
     }

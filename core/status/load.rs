@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::ledger::Live;
 
 /// How busy a worker is.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Load {
     /// Share of the last second for which its thread ran on a core; none where the kernel does not
     /// say.
@@ -30,12 +30,11 @@ pub(super) struct Seen {
     polls: u64,
     busy_polls: u64,
     moved: Instant,
-    load: Load,
 }
 
 impl Seen {
     pub(super) fn new(now: Instant) -> Self {
-        Self { ran: None, polls: 0, busy_polls: 0, moved: now, load: Load::default() }
+        Self { ran: None, polls: 0, busy_polls: 0, moved: now }
     }
 
     /// Looks again, after so many seconds.
@@ -48,7 +47,7 @@ impl Seen {
         let share = |ran: Duration, before: Duration| {
             (ran.saturating_sub(before).as_secs_f64() / elapsed.max(0.001)).min(1.0)
         };
-        self.load = Load {
+        let load = Load {
             cpu: ran.zip(self.ran).map(|(ran, before)| share(ran, before)),
             busy: match polls.saturating_sub(self.polls) {
                 0 => 0.0,
@@ -58,7 +57,7 @@ impl Seen {
             still_seconds: now.saturating_duration_since(self.moved).as_secs(),
         };
         (self.ran, self.polls, self.busy_polls) = (ran, polls, busy_polls);
-        self.load.clone()
+        load
     }
 }
 
