@@ -140,10 +140,8 @@ impl Server {
         drop(fds);
         let now = Instant::now();
         for (connection, ready) in self.connections.iter_mut().zip(&ready[1..]) {
-            if *ready {
-                if let Some(resource) = connection.go_on(&self.guard, bodies) {
-                    self.asked[resource as usize] = Some(now);
-                }
+            if *ready && let Some(resource) = connection.go_on(&self.guard, bodies) {
+                self.asked[resource as usize] = Some(now);
             }
         }
         self.connections.retain(|connection| {
