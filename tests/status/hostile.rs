@@ -23,21 +23,13 @@ use crate::{
 };
 
 /// What is sent, and the statuses that may be answered; none where nothing need be.
-type Attack = (&'static str, fn(u64) -> Vec<u8>, &'static [u16]);
+type Attack = (&'static str, fn(usize) -> Vec<u8>, &'static [u16]);
 
 const ATTACKS: &[Attack] = &[
-    ("noise", |n| (0..n % 700).map(|at| noise(n * 7919 + at)).collect(), &[400, 431]),
+    ("noise", |n| (0..n % 700).map(|at| noise((n * 7919 + at) as u64)).collect(), &[400, 431]),
     ("TLS", |_| b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[400]),
-    (
-        "half a head",
-        |n| b"GET / HTTP/1.1\r\nHost: localhost\r\nA: "[..n as usize % 38].to_vec(),
-        &[],
-    ),
-    (
-        "long target",
-        |n| format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000 + n as usize % 900)).into(),
-        &[431],
-    ),
+    ("half a head", |n| b"GET / HTTP/1.1\r\nHost: localhost\r\nA: "[..n % 38].to_vec(), &[]),
+    ("long target", |n| format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000 + n % 900)).into(), &[431]),
     (
         "long field",
         |_| format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(20_000)).into(),
@@ -121,8 +113,9 @@ fn attack(address: SocketAddr, next: &AtomicU64, requests: u64, answered: &Atomi
         if number >= requests {
             return;
         }
-        let (name, bytes, expected) = ATTACKS[usize::try_from(number).unwrap() % ATTACKS.len()];
-        let bytes = bytes(number);
+        let n = usize::try_from(number).unwrap();
+        let (name, bytes, expected) = ATTACKS[n % ATTACKS.len()];
+        let bytes = bytes(n);
         if expected.is_empty() {
             // It hangs up in the middle, or does nothing more.
             let Ok(mut stream) = TcpStream::connect(address) else { continue };
