@@ -29,7 +29,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     process::{Command, Stdio},
     sync::LazyLock,
@@ -112,9 +113,40 @@ impl Run {
         command
     }
 
-    /// The exit status.
+    /// The exit status. What the status page told while the engine ran, and at its end, is kept.
     fn run(&self, arguments: &[&str]) -> Option<i32> {
-        self.command(arguments).status().unwrap().code()
+        let mut child = self.command(arguments).spawn().unwrap();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            self.keep_status();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn keep_status(&self) {
+        let said = self.stderr();
+        let Some((_, rest)) = said.rsplit_once("status page at http://") else { return };
+        let address = rest.lines().next().unwrap_or_default().trim_end_matches('/');
+        let kept = [
+            ("", "page.html"),
+            ("status.json", ""),
+            ("history.json", ""),
+            ("metrics", "metrics.txt"),
+        ];
+        for (path, name) in kept {
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut answer = Vec::new();
+            let asked = TcpStream::connect(address).and_then(|mut stream| {
+                stream.write_all(request.as_bytes())?;
+                stream.read_to_end(&mut answer)
+            });
+            if asked.is_ok() && answer.starts_with(b"HTTP/1.1 200 ") {
+                let name = if name.is_empty() { path } else { name };
+                fs::write(self.path("out").join(name), answer).unwrap();
+            }
+        }
     }
 
     /// Has the manifest of every file printed that has one.
@@ -191,7 +223,8 @@ fn config(engine: &str, stages: &str, sinks: &str) -> String {
     )
 }
 
-const WITH_LEDGER: &str = "[engine]\nworkers = 2\nledger = \"ledger.json\"\nspill = \"spill\"\n";
+const WITH_LEDGER: &str = "[engine]\nworkers = 2\nledger = \"ledger.json\"\nspill = \"spill\"\n\
+                           [status]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A chain that anonymizes, with something else changed in it.
 struct Chain {

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use ringmill_sdk::{Error, ErrorKind};
 
 use super::{
-    SinkTally,
+    Look, SinkTally,
     backlog::{Backlog, Lost},
     circuit::Circuit,
 };
@@ -128,6 +128,14 @@ impl Delivery {
             progress: now,
             last_error: String::new(),
         }
+    }
+
+    /// Shows how it goes.
+    pub(super) fn look(&self, look: &mut Look) {
+        look.tally.clone_from(&self.backlog.tally);
+        look.tally.spilled = self.backlog.spilled();
+        look.away = self.is_away() || self.lost.is_some();
+        look.trouble.clone_from(&self.last_error);
     }
 
     /// When the sink got on last.

@@ -25,6 +25,7 @@ use crate::{
     flags::Tally,
     framing::Framing,
     head::{self, Flags, Kind},
+    mix::Mix,
 };
 use writer::Writer;
 
@@ -111,6 +112,8 @@ pub(crate) struct Rows {
     scratch: String,
     /// Heads by flag.
     tally: Tally,
+    /// Responses by what they are.
+    mix: Mix,
 }
 
 /// Where no column is.
@@ -218,6 +221,7 @@ impl Rows {
             waiting: Extras::default(),
             scratch: String::new(),
             tally: Tally::default(),
+            mix: Mix::default(),
         };
         rows.choose(&Columns::default(), false);
         rows
@@ -254,6 +258,11 @@ impl Rows {
     /// Heads by flag that were added since this was emptied.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    /// Responses by what they are, of those that were added since this was emptied.
+    pub(crate) fn mix(&mut self) -> &mut Mix {
+        &mut self.mix
     }
 
     /// Bytes of text in the rows, at most; counted because an Arrow column of text ends at

@@ -24,6 +24,8 @@ pub(super) struct Writer<'r, 'a> {
     /// At most as many bytes of text as this row will hold in its longest column.
     pub size: usize,
     pub framing: Framing,
+    /// There was a Content-Type.
+    has_type: bool,
 }
 
 impl<'a> Take<'a> for Writer<'_, 'a> {
@@ -53,6 +55,7 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
                 put(&mut rows.reason, start.reason);
                 if let Some(status) = start.status {
                     rows.status_code.put(row, status);
+                    rows.mix.status(status);
                 }
             }
         }
@@ -67,6 +70,12 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
         self.size += longest(name.len() + value.len());
         self.framing.field(name.as_bytes(), value);
         let known = fields::field(name.as_bytes());
+        if let Some(fields::Field::Column(Column::ContentType)) = known
+            && self.rows.kind == Kind::Response
+            && !std::mem::replace(&mut self.has_type, true)
+        {
+            self.rows.mix.content(value);
+        }
         let taken = match known {
             Some(fields::Field::Column(column)) => self.own(column, value, cut),
             _ => false,
@@ -88,6 +97,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             filled: 0,
             size: 0,
             framing: Framing::default(),
+            has_type: false,
         }
     }
 
