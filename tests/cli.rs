@@ -132,7 +132,7 @@ fn the_main_job_writes_records_and_a_ledger() {
         serde_json::from_str(&fs::read_to_string(out.join("ledger.json")).unwrap()).unwrap();
     assert_eq!(ledger["imbalances"], serde_json::json!([]));
     assert_eq!(ledger["rows"], ledger["sinks"][0]["acknowledged"]);
-    let parquet = fs::read_dir(out.join("http_request")).unwrap().count();
+    let parquet = fs::read_dir(out.join("http_request/day=2026-11-23/hour=03")).unwrap().count();
     assert_eq!(parquet, 2, "one file for each run");
 }
 

@@ -1,19 +1,15 @@
-//! The Parquet files, read by programs that know nothing of us; and what a crash leaves.
+//! The Parquet files, read by programs that know nothing of us.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 
 mod common;
 
 use std::{
-    fs,
-    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+    process::Command,
 };
 
-use common::{engine, own_captures, python, run, write_config};
-use ringmill_bench::workload::{Limit, Mix, generate};
+use common::{own_captures, python, run, write_config};
 
 /// A config that writes Parquet and JSON Lines under `directory`.
 fn config(directory: &Path, files: &[PathBuf], parquet: &str) -> PathBuf {
@@ -67,48 +63,4 @@ fn the_suggested_query_works() {
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.contains("host"), "{out}{err}");
-}
-
-#[test]
-fn a_killed_engine_leaves_only_readable_files() {
-    let Some(python) = python("pyarrow") else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let capture = directory.path().join("heavy.pcap");
-    let mut out = BufWriter::new(fs::File::create(&capture).unwrap());
-    generate(Mix::Heavy, Limit::Packets(300_000), 7, &mut out).unwrap();
-    out.flush().unwrap();
-    let config = config(directory.path(), &[capture], "rotate_rows = 4096");
-    let (mut killed, mut files) = (0, 0);
-    for round in 0..8_u64 {
-        let mut child = engine()
-            .arg("--config")
-            .arg(&config)
-            .arg("--quiet")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(150 + 250 * round));
-        // SIGKILL.
-        child.kill().unwrap();
-        killed += usize::from(!child.wait().unwrap().success());
-        let read = script(&python, "all_readable.py", directory.path());
-        files = read.trim().parse().unwrap();
-    }
-    println!("{killed} of 8 runs were killed before their end; {files} files, all readable");
-    assert!(killed > 0, "every run was done before it was killed");
-    assert!(files > 0, "nothing was written before any kill");
-    // The next run is not bothered by what was left behind, and takes it away.
-    run(&config, &["--quiet"]);
-    script(&python, "all_readable.py", directory.path());
-    let left: Vec<_> = walk(directory.path()).filter(|p| p.contains("inprogress")).collect();
-    assert!(left.is_empty(), "{left:?}");
-}
-
-fn walk(directory: &Path) -> Box<dyn Iterator<Item = String>> {
-    let entries: Vec<_> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    Box::new(entries.into_iter().flat_map(|path| match path.is_dir() {
-        true => walk(&path),
-        false => Box::new(std::iter::once(path.to_string_lossy().into_owned())),
-    }))
 }

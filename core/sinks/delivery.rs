@@ -388,7 +388,8 @@ impl Delivery {
 
     fn file_failed(&mut self, call: Call, error: &Error, now: Instant) {
         match (call, error.kind()) {
-            (Call::Write | Call::Tick, ErrorKind::Retry) => {
+            // Of one that was given up the first flush is the last.
+            (Call::Write | Call::Tick | Call::Flush, ErrorKind::Retry) if self.lost.is_none() => {
                 self.backlog.tally.retries += 1;
                 error.message().clone_into(&mut self.last_error);
                 if self.circuit.failed(now) {

@@ -36,7 +36,7 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
     Output {
         name: "parquet, unfinished",
-        is: |name| name.ends_with(".parquet.inprogress"),
+        is: |name| name.ends_with(".parquet.inprogress") || name.ends_with(".parquet.footers"),
         inside: nothing,
     },
     Output { name: "spill", is: |name| name.ends_with(".spill"), inside: frames },

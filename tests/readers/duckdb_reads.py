@@ -11,7 +11,14 @@ folder = Path(sys.argv[1])
 lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
 compared = 0
 for record in ("http_request", "http_response"):
-    table = f"read_parquet('{folder}/{record}/*.parquet')"
+    table = f"read_parquet('{folder}/{record}/**/*.parquet')"
+    # The directories of the hours are columns besides, which hide none of the file's.
+    wrong = duckdb.sql(
+        f"SELECT count(*) FROM (SELECT day, hour, make_timestamp(epoch_us(time)) AS utc FROM {table}) "
+        "WHERE day <> utc::DATE OR hour <> hour(utc)"
+    ).fetchall()[0][0]
+    assert wrong == 0, f"{wrong} rows lie in the directory of another hour"
+    table = f"read_parquet('{folder}/{record}/**/*.parquet', hive_partitioning = false)"
     types = dict(duckdb.sql(f"DESCRIBE SELECT * FROM {table}").project("column_name, column_type").fetchall())
     # What a query needs without a cast.
     assert types["time"] == "TIMESTAMP WITH TIME ZONE", types

@@ -10,7 +10,7 @@ import polars
 folder = Path(sys.argv[1])
 lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
 for record, column in (("http_request", "host"), ("http_response", "status_code")):
-    table = polars.read_parquet(f"{folder}/{record}/*.parquet")
+    table = polars.read_parquet(f"{folder}/{record}/**/*.parquet")
     assert isinstance(table.schema["time"], polars.Datetime), table.schema
     assert table.schema["time"].time_zone == "UTC", table.schema
     assert table.schema["time_ns"] == polars.Int64, table.schema
@@ -22,4 +22,7 @@ for record, column in (("http_request", "host"), ("http_response", "status_code"
     assert sorted(table["flow"]) == sorted(line["flow"] for line in ours)
     spread = table.filter(polars.col("time") > polars.datetime(2020, 1, 1, time_zone="UTC"))
     assert spread.height == table.height
+    days = polars.scan_parquet(f"{folder}/{record}", hive_partitioning=True).collect()
+    assert (days["day"] == days["time"].dt.date()).all(), days.schema
+    assert (days["hour"] == days["time"].dt.hour()).all(), days.schema
 print(f"Polars {polars.__version__}: {len(lines)} rows, same counts")

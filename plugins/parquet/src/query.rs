@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
+/// Of all hours.
+const FILES: &str = "**/*.parquet";
+
 /// The ten hosts with most requests, or where there are none a count of the records; `None`
 /// for a path that a shell or SQL could not be given.
 pub(crate) fn line(directory: &Path, has_host: bool) -> Option<String> {
-    let files = directory.join("*.parquet");
+    let files = directory.join(FILES);
     let files = files.to_str().filter(|path| !path.chars().any(char::is_control))?;
-    let directory = files.strip_suffix("*.parquet")?;
+    let directory = files.strip_suffix(FILES)?;
     let sql = |directory: &str| match has_host {
         true => format!(
-            "SELECT host, count(*) AS requests FROM '{directory}*.parquet' GROUP BY host ORDER \
+            "SELECT host, count(*) AS requests FROM '{directory}{FILES}' GROUP BY host ORDER \
              BY requests DESC LIMIT 10"
         ),
-        false => format!("SELECT count(*) AS records FROM '{directory}*.parquet'"),
+        false => format!("SELECT count(*) AS records FROM '{directory}{FILES}'"),
     };
     let plain = |c: char| c.is_alphanumeric() || "/._-+:=@, ".contains(c);
     if directory.chars().all(plain) {
@@ -43,17 +46,17 @@ mod tests {
                 "out/http_request",
                 true,
                 "duckdb -c \"SELECT host, count(*) AS requests FROM \
-                 'out/http_request/*.parquet' GROUP BY host ORDER BY requests DESC LIMIT 10\"",
+                 'out/http_request/**/*.parquet' GROUP BY host ORDER BY requests DESC LIMIT 10\"",
             ),
             (
                 "/srv/my data/dns",
                 false,
-                "duckdb -c \"SELECT count(*) AS records FROM '/srv/my data/dns/*.parquet'\"",
+                "duckdb -c \"SELECT count(*) AS records FROM '/srv/my data/dns/**/*.parquet'\"",
             ),
             (
                 "a'b$[c]!",
                 false,
-                r"duckdb -c 'SELECT count(*) AS records FROM '\''a'\'''\''b$[[]c]!/*.parquet'\'''",
+                r"duckdb -c 'SELECT count(*) AS records FROM '\''a'\'''\''b$[[]c]!/**/*.parquet'\'''",
             ),
         ];
         for (directory, has_host, expected) in cases {
@@ -71,7 +74,7 @@ mod tests {
             let command = line.replacen("duckdb -c", "printf %s", 1);
             let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
             let quoted = directory.replace('\'', "''");
-            let sql = format!("SELECT count(*) AS records FROM '{quoted}/*.parquet'");
+            let sql = format!("SELECT count(*) AS records FROM '{quoted}/**/*.parquet'");
             assert_eq!(String::from_utf8(output.stdout).unwrap(), sql, "{line}");
         }
     }
