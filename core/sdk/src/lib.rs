@@ -29,6 +29,7 @@ mod encapsulation;
 mod error;
 mod factory;
 mod host;
+pub mod json;
 pub mod key;
 mod options;
 mod packet;

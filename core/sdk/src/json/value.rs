@@ -3,20 +3,22 @@
 //! The Arrow type is looked at once per batch; per row there is one branch on an enum. That
 //! is what makes this four times as fast as a general JSON writer.
 
-use ringmill_sdk::{
-    Error, Result,
-    arrow_array::{Array, cast::AsArray, types},
-    arrow_buffer::NullBuffer,
-    arrow_schema::{DataType, Field, Fields, TimeUnit},
-    render,
+use arrow_array::{
+    Array, BooleanArray, FixedSizeBinaryArray, StringViewArray, cast::AsArray, new_empty_array,
+    types,
+};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
+
+use super::escape;
+use crate::{
+    Error, Result, render,
     schema::{self, Kind},
 };
 
-use crate::escape;
-
 /// A column, ready to be read row by row.
 #[derive(Debug)]
-pub(crate) struct Column<'a> {
+pub(super) struct Column<'a> {
     nulls: Option<&'a NullBuffer>,
     values: Values<'a>,
 }
@@ -24,7 +26,7 @@ pub(crate) struct Column<'a> {
 #[derive(Debug)]
 enum Values<'a> {
     Null,
-    Boolean(&'a ringmill_sdk::arrow_array::BooleanArray),
+    Boolean(&'a BooleanArray),
     I8(&'a [i8]),
     I16(&'a [i16]),
     I32(&'a [i32]),
@@ -37,10 +39,10 @@ enum Values<'a> {
     F64(&'a [f64]),
     Text { ends: &'a [i32], bytes: &'a [u8] },
     LargeText { ends: &'a [i64], bytes: &'a [u8] },
-    TextView(&'a ringmill_sdk::arrow_array::StringViewArray),
+    TextView(&'a StringViewArray),
     Address(&'a [[u8; 16]]),
     Binary { ends: &'a [i32], bytes: &'a [u8] },
-    FixedBinary(&'a ringmill_sdk::arrow_array::FixedSizeBinaryArray),
+    FixedBinary(&'a FixedSizeBinaryArray),
     Time { values: &'a [i64], a_second: i64, utc: bool },
     Date(&'a [i32]),
     Map { ends: &'a [i32], keys: Box<Column<'a>>, values: Box<Column<'a>> },
@@ -53,8 +55,8 @@ enum Values<'a> {
 ///
 /// # Errors
 /// Names the column and the type.
-pub(crate) fn check(field: &Field) -> Result {
-    let empty = ringmill_sdk::arrow_array::new_empty_array(field.data_type());
+pub(super) fn check(field: &Field) -> Result {
+    let empty = new_empty_array(field.data_type());
     Column::new(field, &*empty).map(drop)
 }
 
@@ -63,10 +65,10 @@ impl<'a> Column<'a> {
     ///
     /// # Errors
     /// The type has no JSON form here; the message names the column.
-    pub(crate) fn new(field: &Field, array: &'a dyn Array) -> Result<Self> {
+    pub(super) fn new(field: &Field, array: &'a dyn Array) -> Result<Self> {
         let values = Values::new(field, array).ok_or_else(|| {
             Error::new(format!(
-                "column `{}` is of type {}, which JSON Lines has no form for; drop it in a \
+                "column `{}` is of type {}, which JSON has no form for; drop it in a \
                  stage before, or write to another sink",
                 field.name(),
                 array.data_type()
@@ -78,7 +80,7 @@ impl<'a> Column<'a> {
     /// Whether the row has no value that JSON could show: it is null, or a number that is not
     /// finite.
     #[inline]
-    pub(crate) fn is_absent(&self, row: usize) -> bool {
+    pub(super) fn is_absent(&self, row: usize) -> bool {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
             || match &self.values {
                 Values::Null => true,
@@ -91,7 +93,7 @@ impl<'a> Column<'a> {
 
     /// Appends the value of a row that is not absent.
     #[inline]
-    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
         match &self.values {
             Values::Null => out.extend_from_slice(b"null"),
             Values::Boolean(values) => {
@@ -243,7 +245,7 @@ fn nanoseconds(array: &dyn Array) -> &[i64] {
 }
 
 /// The name of a field as it stands in an object: `"name":`.
-pub(crate) fn name(field: &Field) -> Vec<u8> {
+pub(super) fn name(field: &Field) -> Vec<u8> {
     let mut out = Vec::new();
     escape::string(field.name().as_bytes(), &mut out);
     out.push(b':');

@@ -5,7 +5,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// Appends `text` in quotes. What is not ASCII stays as it is, U+2028 too: JSON allows it.
 #[inline]
-pub(crate) fn string(text: &[u8], out: &mut Vec<u8>) {
+pub fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
     while let Some(at) = first_special(rest) {
