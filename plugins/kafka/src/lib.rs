@@ -10,8 +10,9 @@
 //! value      {"record":"http_request","time":...}    as a line of the `jsonl` sink
 //! ```
 //!
-//! With `format = "arrow"` a message is a stream of Arrow IPC with as many rows as fit; its key
-//! is the run's worker, which has both directions of its connections, too.
+//! With `format = "arrow"` a message is a stream of Arrow IPC with as many rows as fit. They are of
+//! many connections, so the key is the run's: what one engine sends stays in order, in one
+//! partition.
 //!
 //! A record is acknowledged when the brokers say that all replicas in sync have it (`acks=all`).
 //! The producer is idempotent: what librdkafka sends again comes once. What the engine sends

@@ -8,7 +8,7 @@ use ringmill_sdk::{
         cast::AsArray,
         types::{TimestampNanosecondType, UInt64Type},
     },
-    json, render, schema,
+    json, schema,
 };
 
 use crate::options::{Format, Options};
@@ -16,9 +16,8 @@ use crate::options::{Format, Options};
 /// What the frame of a message takes at most, and that of a header: numbers of variable length.
 const FRAME: usize = 64;
 const HEADER_FRAME: usize = 10;
-/// How much of a `record_id` is the run's, and how much the run's and the worker's.
-const RUN: usize = 8;
-const WORKER: usize = 10;
+/// Metadata key of a schema: the id of the manifest of the run that made the records.
+const MANIFEST_ID: &str = "ringmill.manifest_id";
 
 /// A message, ready to be sent.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub(crate) struct Message<'a> {
     /// In milliseconds since 1970.
     pub(crate) time: Option<i64>,
     record: &'a str,
-    manifest: Option<&'a [u8]>,
+    manifest: Option<&'a str>,
     record_id: Option<&'a [u8]>,
     pub(crate) payload: &'a [u8],
 }
@@ -36,7 +35,7 @@ impl Message<'_> {
     /// Names and values.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let headers = [
-            ("manifest", self.manifest),
+            ("manifest", self.manifest.map(str::as_bytes)),
             ("record", Some(self.record.as_bytes())),
             ("record_id", self.record_id),
         ];
@@ -144,14 +143,16 @@ impl Payloads {
     ) -> Message<'a> {
         let begin = n.checked_sub(1).map_or(0, |before| self.ends[before].1);
         let (row, end) = self.ends[n];
-        text.fill(self.format, columns, row);
-        let filled = |text: &'a [u8]| Some(text).filter(|text| !text.is_empty());
+        let is_row = self.format == Format::Json;
+        text.fill(columns, row);
+        let filled = |text: &'a [u8]| Some(text).filter(|text| is_row && !text.is_empty());
+        let key = if is_row { filled(&text.flow) } else { columns.manifest.map(str::as_bytes) };
         Message {
-            key: filled(&text.key),
+            key,
             time: columns.times.and_then(|times| times.get(row)).map(|ns| ns.div_euclid(1_000_000)),
             record: columns.record,
-            manifest: filled(&text.manifest),
-            record_id: filled(&text.record_id).filter(|_| self.format == Format::Json),
+            manifest: columns.manifest,
+            record_id: filled(&text.record_id),
             payload: &self.bytes[begin..end],
         }
     }
@@ -161,6 +162,7 @@ impl Payloads {
 #[derive(Debug)]
 pub(crate) struct Columns<'a> {
     record: &'a str,
+    manifest: Option<&'a str>,
     times: Option<&'a [i64]>,
     flows: Option<&'a [u64]>,
     ids: Option<&'a FixedSizeBinaryArray>,
@@ -173,8 +175,10 @@ impl<'a> Columns<'a> {
         let times = column("time").and_then(|it| it.as_primitive_opt::<TimestampNanosecondType>());
         let flows = column("flow").and_then(|it| it.as_primitive_opt::<UInt64Type>());
         let ids = column("record_id").and_then(|it| it.as_fixed_size_binary_opt());
+        let schema = records.schema_ref();
         Self {
-            record: schema::record_name(records.schema_ref()),
+            record: schema::record_name(schema),
+            manifest: schema.metadata().get(MANIFEST_ID).map(String::as_str),
             times: times.map(|times| times.values().as_ref()),
             flows: flows.map(|flows| flows.values().as_ref()),
             ids: ids.filter(|ids| ids.value_length() == 16),
@@ -182,37 +186,31 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What is written anew for each message.
+/// What is written anew for each row.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
-    key: Vec<u8>,
-    manifest: Vec<u8>,
+    flow: Vec<u8>,
     record_id: Vec<u8>,
 }
 
 impl Text {
-    fn fill(&mut self, format: Format, columns: &Columns<'_>, row: usize) {
-        let Self { key, manifest, record_id } = self;
-        [&mut *key, manifest, record_id].map(Vec::clear);
-        let id = columns.ids.and_then(|ids| <&[u8; 16]>::try_from(ids.value(row)).ok());
-        if let Some(id) = id {
-            render::uuid(id, record_id);
-            hex(&id[..RUN], manifest);
+    fn fill(&mut self, columns: &Columns<'_>, row: usize) {
+        self.flow.clear();
+        self.record_id.clear();
+        if let Some(flows) = columns.flows {
+            self.flow.extend_from_slice(itoa::Buffer::new().format(flows[row]).as_bytes());
         }
-        match (format, id, columns.flows) {
-            (Format::Json, _, Some(flows)) => {
-                // Writing to a vector cannot fail.
-                let _ = std::io::Write::write_fmt(key, format_args!("{}", flows[row]));
-            }
-            (Format::Arrow, Some(id), _) => hex(&id[..WORKER], key),
-            _ => {}
+        if let Some(id) = columns.ids.and_then(|ids| <&[u8; 16]>::try_from(ids.value(row)).ok()) {
+            uuid(id, &mut self.record_id);
         }
     }
 }
 
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.extend([byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+fn uuid(id: &[u8; 16], out: &mut Vec<u8>) {
+    for (n, byte) in id.iter().enumerate() {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(format!("{byte:02x}").as_bytes());
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, ProducerContext},
+    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext},
 };
 use ringmill_sdk::{Error, Host, Result};
 
@@ -87,9 +87,8 @@ impl Producer {
         let headers = message
             .headers()
             .fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-            .payload(message.payload)
-            .headers(headers);
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(topic).payload(message.payload).headers(headers);
         record.key = message.key;
         record.timestamp = message.time;
         let mut patience = Patience::new(self.timeout, self.reported());
@@ -102,7 +101,7 @@ impl Producer {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
                 }
-                Err((error, _)) => return Err(Reports::error(&error, topic)),
+                Err((error, _)) => return Err(Reports::told(&error, topic)),
             }
             self.client.poll(POLL);
             self.failure()?;
@@ -187,7 +186,7 @@ impl Reports {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(error: &KafkaError, topic: &str) -> Error {
+    fn told(error: &KafkaError, topic: &str) -> Error {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let (verdict, text) = (verdict(code), Self::text(code, topic));
         match verdict {
