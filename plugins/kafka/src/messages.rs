@@ -8,7 +8,8 @@ use ringmill_sdk::{
         cast::AsArray,
         types::{TimestampNanosecondType, UInt64Type},
     },
-    json, schema,
+    json, render,
+    schema::{self, MANIFEST_ID},
 };
 
 use crate::options::{Format, Options};
@@ -16,8 +17,6 @@ use crate::options::{Format, Options};
 /// What the frame of a message takes at most, and that of a header: numbers of variable length.
 const FRAME: usize = 64;
 const HEADER_FRAME: usize = 10;
-/// Metadata key of a schema: the id of the manifest of the run that made the records.
-const MANIFEST_ID: &str = "ringmill.manifest_id";
 
 /// A message, ready to be sent.
 #[derive(Debug)]
@@ -201,16 +200,7 @@ impl Text {
             self.flow.extend_from_slice(itoa::Buffer::new().format(flows[row]).as_bytes());
         }
         if let Some(id) = columns.ids.and_then(|ids| <&[u8; 16]>::try_from(ids.value(row)).ok()) {
-            uuid(id, &mut self.record_id);
+            render::uuid(id, &mut self.record_id);
         }
-    }
-}
-
-fn uuid(id: &[u8; 16], out: &mut Vec<u8>) {
-    for (n, byte) in id.iter().enumerate() {
-        if matches!(n, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.extend_from_slice(format!("{byte:02x}").as_bytes());
     }
 }

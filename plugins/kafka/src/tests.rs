@@ -26,16 +26,15 @@ fn options(text: &str) -> Options {
 /// Rows of one connection, each with a `host` of so many letters.
 fn batch(hosts: &[usize]) -> RecordBatch {
     let rows = hosts.len() as u64;
-    let id = schema::field("record_id", DataType::FixedSizeBinary(16), schema::Kind::Text);
     let fields = vec![
         schema::time("time"),
         schema::field("flow", DataType::UInt64, schema::Kind::Flow),
         schema::text("host", schema::Kind::Text),
-        id.with_nullable(false),
+        schema::uuid("record_id"),
     ];
     let metadata = HashMap::from([
         (schema::RECORD.to_owned(), "http_request".to_owned()),
-        ("ringmill.manifest_id".to_owned(), "15bf9be376a7cda3".to_owned()),
+        (schema::MANIFEST_ID.to_owned(), "15bf9be376a7cda3".to_owned()),
     ]);
     let times = (0..rows).map(|row| 1_700_000_000_123_456_789 + row.cast_signed() * 1_000_000);
     let ids = (0..rows).map(|row| u128::from(row) | 0x15bf_9be3_76a7_8da3 << 64);
