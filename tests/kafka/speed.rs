@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufWriter, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -67,7 +67,12 @@ struct Ready {
 #[ignore = "measures; run it alone, with --release and --nocapture"]
 fn the_sink_beside_a_bare_client() {
     let Some(broker) = Broker::start() else { return };
-    let batches = batches();
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("heavy.pcap");
+    let mut out = BufWriter::new(File::create(&capture).unwrap());
+    generate(Mix::Heavy, Limit::Packets(400_000), 1, &mut out).unwrap();
+    out.flush().unwrap();
+    let batches = batches(&[capture]);
     let ready = ready(&batches);
     let bytes: usize = ready.iter().map(|message| message.payload.len()).sum();
     println!("{} records, {:.0} bytes each", ready.len(), bytes as f64 / ready.len() as f64);
@@ -89,14 +94,10 @@ fn the_sink_beside_a_bare_client() {
     assert!(sink >= 0.8 * bare, "the sink is slower than 80 % of a bare client");
 }
 
-fn batches() -> Vec<RecordBatch> {
-    let directory = tempfile::tempdir().unwrap();
-    let capture = directory.path().join("heavy.pcap");
-    let mut out = BufWriter::new(File::create(&capture).unwrap());
-    generate(Mix::Heavy, Limit::Packets(400_000), 1, &mut out).unwrap();
-    out.flush().unwrap();
+/// The records in these captures, as they come to a sink.
+pub(crate) fn batches(captures: &[PathBuf]) -> Vec<RecordBatch> {
     let text = format!(
-        "[engine]\nworkers = 1\n[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n\
+        "[engine]\nworkers = 1\n[capture]\nfrom = \"file\"\nfiles = {captures:?}\n\
          [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
          [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"redact\"\n\
          [[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n[[sink]]\nuse = \"keep\"\n"

@@ -24,6 +24,13 @@ const POLL: Duration = Duration::from_millis(1);
 /// How long no broker at all may be there until that is a failure.
 const ALL_DOWN: Duration = Duration::from_secs(1);
 
+/// librdkafka calls a message delivered, without an offset, when the broker answers that it had the
+/// message's number before. It had not where the first requests for a topic that has just been made
+/// are refused, because its leader is not ready, and a later one is taken: then the first are in
+/// nobody's log. (Seen in one of fifty new topics, librdkafka 2.12.1 with Kafka 4.4.0.) So they are
+/// sent again.
+const NO_OFFSET: &str = "a broker calls a message a duplicate that it may not have";
+
 /// A producer, with what it holds.
 pub(crate) struct Producer {
     client: BaseProducer<Reports>,
@@ -236,9 +243,14 @@ impl ProducerContext for Reports {
         let mut state = self.state();
         state.reported += 1;
         let (error, message) = match result {
-            Ok(_) => {
+            Ok(message) if message.offset() >= 0 => {
                 state.all_down = false;
                 state.trouble.clear();
+                return;
+            }
+            Ok(message) => {
+                let topic = message.topic();
+                state.failed.get_or_insert_with(|| format!("topic `{topic}`: {NO_OFFSET}"));
                 return;
             }
             Err(failed) => failed,
