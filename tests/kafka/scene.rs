@@ -96,6 +96,11 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// Whether something was sent again, so that some may have come twice.
+    pub(crate) fn sent_again(&self) -> bool {
+        self.sink["retries"].as_u64().unwrap() > 0
+    }
+
     /// Acknowledged, spilled, dropped and dead-lettered rows.
     pub(crate) fn books(&self) -> [u64; 4] {
         ["acknowledged", "spilled", "dropped", "dead_lettered"].map(|what| match &self.sink[what] {

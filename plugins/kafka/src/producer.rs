@@ -4,6 +4,7 @@
 //! it reports between two of our lines.
 
 use std::{
+    collections::HashSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,6 +38,8 @@ pub(crate) struct Producer {
     timeout: Duration,
     /// Messages that were given to it.
     sent: u64,
+    /// Topics that have taken one.
+    topics: HashSet<String>,
 }
 
 /// What the brokers have answered.
@@ -85,11 +88,21 @@ impl Producer {
     pub(crate) fn new(config: &ClientConfig, timeout: Duration, host: &Host) -> Result<Self> {
         let reports = Reports { log: Log::new(host), state: Mutex::default() };
         let client = config.create_with_context(reports).map_err(Error::retry)?;
-        Ok(Self { client, timeout, sent: 0 })
+        Ok(Self { client, timeout, sent: 0, topics: HashSet::new() })
     }
 
     /// Gives it a message; waits while it has no room, as long as others leave it.
     pub(crate) fn send(&mut self, topic: &str, message: &Message<'_>) -> Result {
+        self.give(topic, message)?;
+        if !self.topics.contains(topic) {
+            // The first of a topic goes alone, so that no later one can overtake it; see above.
+            self.deliver()?;
+            self.topics.insert(topic.to_owned());
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, topic: &str, message: &Message<'_>) -> Result {
         let none = OwnedHeaders::new_with_capacity(message.headers().count());
         let headers = message
             .headers()
@@ -124,16 +137,21 @@ impl Producer {
 
     /// Waits until everything is delivered.
     pub(crate) fn flush(&mut self) -> Result {
+        self.deliver()?;
+        match self.state().refused.take() {
+            Some(why) => Err(Error::refused(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn deliver(&mut self) -> Result {
         let mut patience = Patience::new(self.timeout, self.reported());
         while self.reported() < self.sent {
             self.client.poll(POLL);
             self.failure()?;
             self.wait(&mut patience)?;
         }
-        match self.state().refused.take() {
-            Some(why) => Err(Error::refused(why)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn wait(&self, patience: &mut Patience) -> Result {
