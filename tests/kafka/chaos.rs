@@ -73,7 +73,8 @@ fn no_acknowledged_or_spilled_record_is_lost() {
         // Each with records of its own: the same ones would hide a loss.
         let capture = capture(&scene, seed.wrapping_mul(1000) + number);
         let mut engine = scene.command(&[&capture]).stderr(Stdio::null()).spawn().unwrap();
-        dice.sleep(1500);
+        thread::sleep(Duration::from_millis(500));
+        dice.sleep(2000);
         match round.broker {
             Fate::Lives => {}
             Fate::Dies => broker.kill(),

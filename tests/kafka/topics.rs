@@ -10,6 +10,7 @@ use std::{
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
     message::{BorrowedMessage, Headers as _},
 };
 
@@ -34,7 +35,7 @@ pub(crate) fn read(brokers: &str, prefix: &str) -> Vec<Message> {
     config.set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     config.set("check.crcs", "true");
     let consumer: BaseConsumer = config.create().unwrap();
-    let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+    let metadata = patiently(|| consumer.fetch_metadata(None, PATIENCE));
     let (mut from, mut left) = (TopicPartitionList::new(), BTreeMap::new());
     for topic in metadata.topics() {
         if !topic.name().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')) {
@@ -42,7 +43,7 @@ pub(crate) fn read(brokers: &str, prefix: &str) -> Vec<Message> {
         }
         for partition in topic.partitions() {
             let id = (topic.name().to_owned(), partition.id());
-            let (low, high) = consumer.fetch_watermarks(&id.0, id.1, PATIENCE).unwrap();
+            let (low, high) = patiently(|| consumer.fetch_watermarks(&id.0, id.1, PATIENCE));
             if high > low {
                 from.add_partition_offset(&id.0, id.1, Offset::Offset(low)).unwrap();
                 left.insert(id, high);
@@ -63,6 +64,18 @@ pub(crate) fn read(brokers: &str, prefix: &str) -> Vec<Message> {
         messages.push(owned(&message));
     }
     messages
+}
+
+/// A broker that has just been started is not ready at once.
+fn patiently<T>(ask: impl Fn() -> KafkaResult<T>) -> T {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn owned(message: &BorrowedMessage<'_>) -> Message {
