@@ -19,24 +19,33 @@ COLUMNS = """
     extras MAP<STRING, STRING>
 """
 
-brokers, topic, directory = sys.argv[1:]
-spark = SparkSession.builder.appName("ringmill").getOrCreate()
-messages = (
-    spark.readStream.format("kafka")
-    .option("kafka.bootstrap.servers", brokers)
-    .option("subscribe", topic)
-    .option("startingOffsets", "earliest")
-    .load()
-)
-records = messages.select(
-    F.col("timestamp").alias("at"), F.from_json(F.col("value").cast("string"), COLUMNS).alias("record")
-).select("at", "record.*")
-once = records.withWatermark("at", LATEST).dropDuplicatesWithinWatermark(["record_id"])
-(
-    once.writeStream.format("parquet")
-    .option("path", directory)
-    .option("checkpointLocation", f"{directory}/_checkpoint")
-    .trigger(availableNow=True)
-    .start()
-    .awaitTermination()
-)
+
+def records(messages):
+    """The records in messages of Kafka, each once."""
+    record = F.from_json(F.col("value").cast("string"), COLUMNS).alias("record")
+    all_of_them = messages.select(F.col("timestamp").alias("at"), record).select("at", "record.*")
+    return all_of_them.withWatermark("at", LATEST).dropDuplicatesWithinWatermark(["record_id"])
+
+
+def main(brokers, topic, directory):
+    spark = SparkSession.builder.appName("ringmill").getOrCreate()
+    messages = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", brokers)
+        .option("subscribe", topic)
+        .option("startingOffsets", "earliest")
+        .load()
+    )
+    (
+        records(messages)
+        .writeStream.format("parquet")
+        .option("path", directory)
+        .option("checkpointLocation", f"{directory}/_checkpoint")
+        .trigger(availableNow=True)
+        .start()
+        .awaitTermination()
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

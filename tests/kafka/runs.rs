@@ -106,7 +106,7 @@ fn arrow(broker: &Broker) {
 /// a later one.
 fn new_topics(broker: &Broker) {
     let batches = speed::batches(&own_captures());
-    let topics = asked("RINGMILL_TOPICS").unwrap_or(40);
+    let topics = asked("RINGMILL_TOPICS").unwrap_or(10);
     let mut again = 0;
     for n in 0..topics {
         let options = format!(
@@ -141,7 +141,7 @@ fn new_topics(broker: &Broker) {
 fn too_large_for_us(broker: &Broker) {
     let mut scene = Scene::new(&broker.address(), "ours");
     scene.options += "[sink.librdkafka]\nmessage.max.bytes = 1000\n";
-    refused(broker, &scene, "ours", "a record makes a message of ");
+    refused(broker, &scene, &own_captures(), "ours", "a record makes a message of ");
 }
 
 /// The same when only the broker knows.
@@ -155,11 +155,11 @@ fn too_large_for_the_topic(broker: &Broker) {
     let mut scene = Scene::new(&broker.address(), "theirs");
     // A batch of messages may not be larger than a message.
     scene.options += "[sink.librdkafka]\ncompression.type = \"none\"\nbatch.num.messages = 1\n";
-    refused(broker, &scene, "theirs", "Message size too large");
+    refused(broker, &scene, &own_captures()[..8], "theirs", "Message size too large");
 }
 
-fn refused(broker: &Broker, scene: &Scene, prefix: &str, why: &str) {
-    let ran = scene.run(&own_captures());
+fn refused(broker: &Broker, scene: &Scene, files: &[PathBuf], prefix: &str, why: &str) {
+    let ran = scene.run(files);
     let [acknowledged, spilled, dropped, dead] = ran.books();
     let in_file: Vec<_> = scene.lines().iter().map(|line| id_of(line)).collect();
     assert_eq!((acknowledged + dead, spilled, dropped), (in_file.len() as u64, 0, 0), "{ran:?}");
