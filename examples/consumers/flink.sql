@@ -1,5 +1,7 @@
 -- Requests per host and minute from Kafka with Flink SQL. Needs the jar
 -- flink-sql-connector-kafka beside Flink's own: `sql-client.sh -f flink.sql`
+--
+-- Not tried: it was written from Flink's documentation, for version 2.3.
 
 -- How long an id is remembered: longer than a store may be away, or its records count twice.
 SET 'table.exec.state.ttl' = '1 d';
