@@ -35,9 +35,6 @@ fn what_goes_in_comes_out() {
     too_large_for_the_topic(&broker);
     a_broker_that_is_away();
     read_by_kafka_itself(&broker);
-    if let Some(records) = asked("RINGMILL_RECORDS") {
-        many(&broker, records);
-    }
 }
 
 fn json(broker: &Broker) {
@@ -155,7 +152,7 @@ fn too_large_for_the_topic(broker: &Broker) {
     let mut scene = Scene::new(&broker.address(), "theirs");
     // A batch of messages may not be larger than a message.
     scene.options += "[sink.librdkafka]\ncompression.type = \"none\"\nbatch.num.messages = 1\n";
-    refused(broker, &scene, &own_captures()[..8], "theirs", "Message size too large");
+    refused(broker, &scene, &own_captures()[..4], "theirs", "Message size too large");
 }
 
 fn refused(broker: &Broker, scene: &Scene, files: &[PathBuf], prefix: &str, why: &str) {
@@ -163,7 +160,7 @@ fn refused(broker: &Broker, scene: &Scene, files: &[PathBuf], prefix: &str, why:
     let [acknowledged, spilled, dropped, dead] = ran.books();
     let in_file: Vec<_> = scene.lines().iter().map(|line| id_of(line)).collect();
     assert_eq!((acknowledged + dead, spilled, dropped), (in_file.len() as u64, 0, 0), "{ran:?}");
-    assert!(acknowledged > 50 && dead > 1, "it tests nothing: {ran:?}");
+    assert!(acknowledged > 20 && dead > 1, "it tests nothing: {ran:?}");
     let messages = topics::read(&broker.address(), prefix);
     let mut letters = Vec::new();
     for records in spill::dead_letters(&scene.spill()) {
@@ -225,8 +222,11 @@ fn read_by_kafka_itself(broker: &Broker) {
     );
 }
 
-/// At least so many records of a synthetic campus.
-fn many(broker: &Broker, records: u64) {
+/// At least so many records of a synthetic campus, where somebody asks for them.
+#[test]
+fn many_records_come_out() {
+    let Some(records) = asked("RINGMILL_RECORDS") else { return };
+    let Some(broker) = Broker::start() else { return };
     let mut scene = Scene::new(&broker.address(), "many");
     scene.options += "drain_seconds = 600\n";
     let captures: Vec<PathBuf> = (0..records.div_ceil(90_000))
