@@ -151,7 +151,8 @@ impl Producer {
             self.failure()?;
             self.wait(&mut patience)?;
         }
-        Ok(())
+        // Also what was reported before, to `look` or while there was no room.
+        self.failure()
     }
 
     fn wait(&self, patience: &mut Patience) -> Result {
@@ -284,7 +285,22 @@ impl ProducerContext for Reports {
 
 #[cfg(test)]
 mod tests {
+    use ringmill_sdk::{ErrorKind, testing::TestHost};
+
     use super::*;
+
+    /// Whoever takes a report need not be who waits for it.
+    #[test]
+    fn a_flush_tells_of_what_failed_before_it() {
+        let (host, _) = TestHost::new(None);
+        let mut producer = Producer::new(&ClientConfig::new(), POLL, &host).unwrap();
+        assert_eq!(producer.flush(), Ok(()));
+        producer.state().failed = Some("lost".to_owned());
+        assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Retry);
+        producer.state().refused = Some("too large".to_owned());
+        assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(producer.flush(), Ok(()));
+    }
 
     #[test]
     fn only_what_no_broker_will_take_is_refused() {
