@@ -28,6 +28,8 @@ pub const BUILTIN: &[Factory] = &[
     Factory::address_map::<ringmill_constant::Constant>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
     Factory::sink::<ringmill_jsonl::Jsonl>(),
+    #[cfg(feature = "kafka")]
+    Factory::sink::<ringmill_kafka::Kafka>(),
 ];
 
 /// How a stage of the config is made.

@@ -11,6 +11,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 
+#[path = "kafka/broker.rs"]
+mod broker;
 #[path = "canary/capture.rs"]
 mod capture;
 mod common;
@@ -22,6 +24,8 @@ mod places;
 mod search;
 #[path = "canary/secrets.rs"]
 mod secrets;
+#[path = "kafka/topics.rs"]
+mod topics;
 #[path = "canary/ways.rs"]
 mod ways;
 
@@ -37,6 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use broker::Broker;
 use capture::Capture;
 use outputs::{OUTPUTS, Output, written};
 use search::{Found, Search};
@@ -371,11 +376,35 @@ fn nothing_leaks_from_any_chain() {
         run.print_manifests();
         seen.extend(run.check(chain.name, chain.names));
     }
-    let needed =
-        |output: &&Output| !["parquet, unfinished", "spill, where it is"].contains(&output.name);
+    let others = ["parquet, unfinished", "spill, where it is", "messages of kafka"];
+    let needed = |output: &&Output| !others.contains(&output.name);
     for output in OUTPUTS.iter().filter(needed) {
         assert!(seen.contains(output.name), "nobody wrote the output `{}`", output.name);
     }
+}
+
+/// What lies in the topics, as it was sent: keys, headers and payloads of both formats.
+#[test]
+fn nothing_leaks_into_kafka() {
+    let Some(broker) = Broker::start() else { return };
+    let sinks = ["json", "arrow"].map(|format| {
+        format!(
+            "[[sink]]\nplugin = \"DIR/libkafka.so\"\nuse = \"kafka\"\nbrokers = {:?}\n\
+             topic_prefix = \"canary\"\nformat = {format:?}\n",
+            broker.address()
+        )
+    });
+    let config = format!("{}{}", PLAIN.config(), sinks.concat());
+    let run = Run::new(&config);
+    assert_eq!(run.run(&[]), Some(0), "{}", run.stderr());
+    let mut file = File::create(run.path("out").join(outputs::KAFKA)).unwrap();
+    for message in topics::read(&broker.address(), "canary") {
+        write!(file, "{:?} {:?} ", message.key, message.headers).unwrap();
+        file.write_all(&message.payload).unwrap();
+    }
+    drop(file);
+    let seen = run.check("kafka", false);
+    assert!(seen.contains("messages of kafka"), "nothing came: {seen:?}");
 }
 
 /// Ended by a signal while it works: no core file, and nothing in what is half written.

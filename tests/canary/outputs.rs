@@ -39,10 +39,14 @@ pub(crate) const OUTPUTS: &[Output] = &[
         is: |name| name.ends_with(".parquet.inprogress") || name.ends_with(".parquet.footers"),
         inside: nothing,
     },
+    Output { name: "messages of kafka", is: |name| name == KAFKA, inside: nothing },
     Output { name: "spill", is: |name| name.ends_with(".spill"), inside: frames },
     Output { name: "dead letters", is: |name| name.ends_with(".arrows"), inside: nothing },
     Output { name: "spill, where it is", is: is_of_the_spill, inside: nothing },
 ];
+
+/// The file that has what lies in the topics of a broker.
+pub(crate) const KAFKA: &str = "messages.kafka";
 
 /// A file that was written.
 pub(crate) struct Written {
