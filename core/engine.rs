@@ -26,7 +26,7 @@ use crate::{
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
-    sinks::{SinkOutlet, Sinks, Terrain},
+    sinks::{SinkOutlet, Sinks, Stamp, Terrain},
     supply::{self, Supply},
     worker::Worker,
 };
@@ -164,7 +164,9 @@ impl Engine {
         if !supply.is_replay() {
             self.run.goes_live();
         }
-        self.run.begins(self.manifest(from)?);
+        let manifest = self.manifest(from)?;
+        let stamp = Stamp::new(&manifest.id, self.config.engine.sensor.as_deref());
+        self.run.begins(manifest);
         self.run.books.begin(Arc::clone(&supply));
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let terrain = Terrain {
@@ -173,6 +175,7 @@ impl Engine {
             when_full: supply.when_full(),
             replay: supply.is_replay(),
             spill: self.config.engine.spill.as_deref(),
+            stamp,
         };
         let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
             .map_err(|failed| failed.at(&self.config))?;

@@ -23,6 +23,7 @@ use crate::{
     chain::{Blueprint, Outlet},
     config::{Config, ConfigError, SinkEntry},
     host::{Board, Run},
+    sinks,
 };
 
 /// A checked chain with what it yields.
@@ -75,9 +76,27 @@ impl Plan {
         }
         let droppers: Vec<_> = board.reasons().into_iter().map(|(stage, _)| stage).collect();
         check_order(config, &blueprint, &emitters, &droppers)?;
-        let plan = Self { blueprint, records: collected.0 };
+        let mut plan = Self { blueprint, records: collected.0 };
         plan.check_gate(config)?;
+        plan.stamp(config)?;
         Ok(plan)
+    }
+
+    /// Adds the engine's own columns to those of the chain.
+    fn stamp(&mut self, config: &Config) -> Result<(), ConfigError> {
+        for schema in &mut self.records {
+            match sinks::stamped(schema, config.engine.sensor.is_some(), None) {
+                Ok(stamped) => *schema = stamped,
+                Err(column) => {
+                    return Err(ConfigError::of_arguments(format!(
+                        "a stage makes a column `{column}` in `{}`, and so does the engine, in \
+                         every record; give the stage's another name",
+                        schema::record_name(schema)
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_gate(&self, config: &Config) -> Result<(), ConfigError> {

@@ -7,7 +7,10 @@ use ringmill::{
     config::WhenFull,
     loader::{self, LoadError},
     registry::BUILTIN,
-    sdk::{Factory, Role, schema},
+    sdk::{
+        Factory, Role,
+        schema::{self, Kind},
+    },
     sinks,
 };
 
@@ -201,7 +204,7 @@ pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
             };
             let marks =
                 mark(schema::REDACTED, "redacted") + &mark(schema::ANONYMIZED, "anonymized");
-            line!(text, "    {:<28} {} ({kind}{marks})", field.name(), short(field.data_type()));
+            line!(text, "    {:<28} {} ({kind}{marks})", field.name(), short(field));
         }
     }
     if plan.records.is_empty() {
@@ -214,11 +217,12 @@ pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
 }
 
 /// A type in a word or two.
-fn short(data_type: &arrow_schema::DataType) -> String {
+fn short(field: &arrow_schema::Field) -> String {
     use arrow_schema::DataType;
-    match data_type {
+    match field.data_type() {
         DataType::Utf8 => "text".to_owned(),
         DataType::Timestamp(..) => "time in ns, UTC".to_owned(),
+        DataType::FixedSizeBinary(16) if schema::is_kind(field, Kind::Uuid) => "UUID".to_owned(),
         DataType::FixedSizeBinary(16) => "IP address".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Map(..) => "map of text".to_owned(),

@@ -81,8 +81,15 @@ fn known_at_top(top: &Table<'_>) -> Result<(), ConfigError> {
 }
 
 fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
-    let mut engine =
-        Engine { workers: 1, cores: None, batch: 256, ledger: None, spill: None, epoch: None };
+    let mut engine = Engine {
+        workers: 1,
+        cores: None,
+        batch: 256,
+        ledger: None,
+        spill: None,
+        sensor: None,
+        epoch: None,
+    };
     let Some(table) = top.table("engine")? else {
         return Ok(engine);
     };
@@ -103,8 +110,17 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
     }
     engine.ledger = path(&table, "ledger")?;
     engine.spill = path(&table, "spill")?;
+    engine.sensor = table.entry("sensor").map(|entry| sensor(&entry)).transpose()?;
     engine.epoch = table.entry("epoch").map(|entry| entry.one_of(&Epoch::ALL)).transpose()?;
     Ok(engine)
+}
+
+fn sensor(entry: &Entry<'_>) -> Result<String, ConfigError> {
+    let name = entry.text()?;
+    if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+        return Err(entry.error("`sensor` must be 1 to 255 bytes without control characters"));
+    }
+    Ok(name.to_owned())
 }
 
 /// `asked` leads to the number of workers: "`workers` is".

@@ -69,6 +69,8 @@ pub struct Engine {
     /// Where spill logs and dead letters go, in a directory for each sink; relative to the
     /// current directory. There if a sink says `when_full = "spill"`.
     pub spill: Option<PathBuf>,
+    /// What every row says of the machine that recorded it, at most 255 bytes; default: nothing.
+    pub sensor: Option<String>,
     /// How often keys change; default: never.
     pub epoch: Option<Epoch>,
 }

@@ -12,7 +12,8 @@ use super::diagnostic::ConfigError;
 use super::document::Document;
 use super::{suggest, words};
 
-pub(super) const ENGINE: &[&str] = &["workers", "cores", "batch", "ledger", "spill", "epoch"];
+pub(super) const ENGINE: &[&str] =
+    &["workers", "cores", "batch", "ledger", "spill", "sensor", "epoch"];
 pub(super) const CAPTURE: &[&str] = &[
     "from",
     "files",

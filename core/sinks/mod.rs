@@ -19,6 +19,7 @@ mod dead;
 mod delivery;
 mod post;
 mod spill;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,7 @@ use dead::DeadLetters;
 use delivery::{Delivery, Terms};
 use post::Post;
 use spill::{Limits, Spill};
+pub use stamp::{Stamp, stamped};
 
 /// What became of the rows that were meant for one sink.
 ///
@@ -108,6 +110,8 @@ pub struct Terrain<'a> {
     pub replay: bool,
     /// Where spill logs and dead letters go.
     pub spill: Option<&'a Path>,
+    /// What is put onto every row.
+    pub stamp: Stamp,
 }
 
 /// The sinks of a run.
@@ -115,6 +119,7 @@ pub struct Sinks {
     threads: Vec<JoinHandle<SinkTally>>,
     gates: Vec<Gate>,
     may_identify: bool,
+    stamp: Stamp,
 }
 
 /// A worker's end of one sink's queue.
@@ -136,7 +141,8 @@ impl Sinks {
         terrain: &Terrain<'_>,
     ) -> Result<Self, BuildError> {
         let may_identify = terrain.may_identify;
-        let mut sinks = Self { threads: Vec::new(), gates: Vec::new(), may_identify };
+        let stamp = terrain.stamp.clone();
+        let mut sinks = Self { threads: Vec::new(), gates: Vec::new(), may_identify, stamp };
         let alive = Arc::new(AtomicUsize::new(blueprint.sinks().count()));
         let labels = blueprint.sink_labels();
         tell_of_orphans(blueprint, terrain);
@@ -153,7 +159,8 @@ impl Sinks {
         let queue_full = self.gates.iter().map(|_| Counter::default()).collect();
         let gates = self.gates.clone();
         let left = Left { rows: Counter::default(), queue_full };
-        SinkOutlet { gates, left, may_identify: self.may_identify, passed: Vec::new() }
+        let (may_identify, stamp) = (self.may_identify, self.stamp.clone());
+        SinkOutlet { gates, left, may_identify, stamp, passed: Vec::new() }
     }
 
     /// Lets the sinks write what is queued and waits for them. Every outlet must be gone.
@@ -318,15 +325,17 @@ pub struct SinkOutlet {
     /// What went out.
     pub left: Left,
     may_identify: bool,
-    /// Schemas that were looked at already.
-    passed: Vec<SchemaRef>,
+    stamp: Stamp,
+    /// Schemas that were looked at already, and as the sinks see them.
+    passed: Vec<(SchemaRef, SchemaRef)>,
 }
 
 impl SinkOutlet {
-    /// The gate once more, for what a stage emits without having announced it.
-    fn check(&mut self, schema: &SchemaRef) -> Result<(), Error> {
-        if self.passed.iter().any(|passed| Arc::ptr_eq(passed, schema)) {
-            return Ok(());
+    /// The schema with our own columns, after the gate once more, for what a stage emits without
+    /// having announced it.
+    fn check(&mut self, schema: &SchemaRef) -> Result<SchemaRef, Error> {
+        if let Some((_, stamped)) = self.passed.iter().find(|(of, _)| Arc::ptr_eq(of, schema)) {
+            return Ok(Arc::clone(stamped));
         }
         if let Some((column, _)) = plan::identifiable(schema).filter(|_| !self.may_identify) {
             return Err(Error::new(format!(
@@ -335,11 +344,18 @@ impl SinkOutlet {
                 schema::record_name(schema)
             )));
         }
+        let stamped = self.stamp.schema(schema).map_err(|column| {
+            Error::new(format!(
+                "column `{column}` of `{}`, which no stage had announced, is called like one \
+                 of the engine's own; the rows were thrown away",
+                schema::record_name(schema)
+            ))
+        })?;
         if self.passed.len() == 64 {
             self.passed.clear();
         }
-        self.passed.push(Arc::clone(schema));
-        Ok(())
+        self.passed.push((Arc::clone(schema), Arc::clone(&stamped)));
+        Ok(stamped)
     }
 }
 
@@ -349,7 +365,8 @@ impl Outlet for SinkOutlet {
         if rows == 0 {
             return Ok(());
         }
-        self.check(records.schema_ref())?;
+        let schema = self.check(records.schema_ref())?;
+        let records = self.stamp.put(records, schema)?;
         self.left.rows.add(rows);
         for (gate, queue_full) in self.gates.iter().zip(&self.left.queue_full) {
             let records = records.clone();

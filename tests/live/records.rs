@@ -32,11 +32,12 @@ pub(crate) fn config(workers: usize, capture: &str, more: &str, folder: &Path) -
 }
 
 /// The records that such a config wrote, in an order of their own and without the times, which
-/// are those of the capture.
+/// are those of the capture, and the ids, into which they go.
 pub(crate) fn written(folder: &Path) -> Vec<String> {
     let timeless = |mut row: Row| {
         row.remove("time").expect("a record has a time");
         row.remove("ttfb");
+        row.remove("record_id");
         serde_json::to_string(&row).unwrap()
     };
     let mut lines: Vec<_> = rows(&folder.join("out.jsonl")).into_iter().map(timeless).collect();

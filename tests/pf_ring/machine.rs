@@ -34,7 +34,7 @@ fn config(folder: &Path, workers: usize, capture: &str) -> String {
 /// Without the times, which are those of the capture, and the interface.
 fn sorted(rows: Vec<Row>) -> Vec<String> {
     let line = |mut row: Row| {
-        row.retain(|name, _| !["time", "ttfb", "interface"].contains(&name.as_str()));
+        row.retain(|name, _| !["time", "ttfb", "interface", "record_id"].contains(&name.as_str()));
         serde_json::to_string(&row).unwrap()
     };
     let mut lines: Vec<String> = rows.into_iter().map(line).collect();

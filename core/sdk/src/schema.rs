@@ -1,7 +1,8 @@
 //! What columns mean: the conventions that every record batch in the engine follows.
 //!
 //! Types: addresses are `FixedSizeBinary(16)` with IPv4 mapped into IPv6, times are
-//! `Timestamp(Nanosecond, "+00:00")`, text is `Utf8`, free-form headers a `Map` of text. The
+//! `Timestamp(Nanosecond, "+00:00")`, text is `Utf8`, free-form headers a `Map` of text, UUIDs
+//! `FixedSizeBinary(16)`. The
 //! meaning stands in the field's metadata under [`KIND`]; the record type's name stands in
 //! the schema's metadata under [`RECORD`].
 
@@ -24,6 +25,10 @@ pub const RECORD: &str = "ringmill.record";
 /// Key under which an output file holds the manifest of its run, where its format has metadata.
 pub const MANIFEST: &str = "ringmill.manifest";
 
+/// Metadata key of a schema: the id of the manifest of the run that the records are of. The engine
+/// sets it for sinks.
+pub const MANIFEST_ID: &str = "ringmill.manifest_id";
+
 /// What the values of a column mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -41,6 +46,8 @@ pub enum Kind {
     Number,
     /// Text of a small, known vocabulary.
     Text,
+    /// A UUID (RFC 9562) in its 16 bytes.
+    Uuid,
 }
 
 impl Kind {
@@ -55,6 +62,7 @@ impl Kind {
             Self::Url => "url",
             Self::Number => "number",
             Self::Text => "text",
+            Self::Uuid => "uuid",
         }
     }
 }
@@ -83,6 +91,15 @@ pub fn time(name: &str) -> Field {
 #[must_use]
 pub fn text(name: &str, kind: Kind) -> Field {
     field(name, DataType::Utf8, kind)
+}
+
+/// A column of UUIDs, marked as one for readers of Arrow, too.
+#[must_use]
+pub fn uuid(name: &str) -> Field {
+    let mut field = field(name, DataType::FixedSizeBinary(16), Kind::Uuid).with_nullable(false);
+    // The canonical extension type `arrow.uuid`.
+    field.metadata_mut().insert("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned());
+    field
 }
 
 /// The fields of a map's entries. The names are given because the defaults of the Arrow

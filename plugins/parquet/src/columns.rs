@@ -1,7 +1,7 @@
 //! From the engine's columns to ones that every reader of Parquet takes without a cast.
 //!
-//! * An address becomes text: 16 bytes would need a function in every query, and text costs
-//!   about a byte a row.
+//! * An address and a UUID become text: 16 bytes would need a function in every query, Spark has
+//!   no type for UUIDs, and text costs about a byte a row.
 //! * A time becomes microseconds with UTC (rounded down), and beside it a column `..._ns`
 //!   holds the exact nanoseconds since 1970 as a 64-bit integer: Spark cannot read a timestamp
 //!   of nanoseconds, and DuckDB gives it a type of its own that wants casts in comparisons.
@@ -31,6 +31,7 @@ use ringmill_sdk::{
 pub(crate) enum Change {
     Keep,
     AddressToText,
+    UuidToText,
     SecondsToMicros,
     NanosToMicros,
     NanosToNumber,
@@ -115,6 +116,7 @@ impl Change {
             DataType::FixedSizeBinary(16) if schema::is_kind(field, Kind::Address) => {
                 Self::AddressToText
             }
+            DataType::FixedSizeBinary(16) if schema::is_kind(field, Kind::Uuid) => Self::UuidToText,
             // Parquet has no timestamp in seconds; it would come out as a bare number.
             DataType::Timestamp(TimeUnit::Second, _) => Self::SecondsToMicros,
             DataType::Timestamp(TimeUnit::Nanosecond, _) => Self::NanosToMicros,
@@ -127,7 +129,7 @@ impl Change {
 
     fn data_type(self, source: &DataType) -> DataType {
         match (self, source) {
-            (Self::AddressToText, _) => DataType::Utf8,
+            (Self::AddressToText | Self::UuidToText, _) => DataType::Utf8,
             (Self::SecondsToMicros | Self::NanosToMicros, DataType::Timestamp(_, zone)) => {
                 // A Parquet timestamp is either UTC or of no zone at all.
                 DataType::Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into()))
@@ -141,7 +143,9 @@ impl Change {
     fn apply(self, array: &ArrayRef) -> Result<ArrayRef> {
         Ok(match self {
             Self::Keep => Arc::clone(array),
-            Self::AddressToText => Arc::new(addresses(&**array)?),
+            // A dotted quad has 15 bytes at most; the room for longer ones grows.
+            Self::AddressToText => Arc::new(text(&**array, 16, render::ip)?),
+            Self::UuidToText => Arc::new(text(&**array, 36, render::uuid)?),
             Self::SecondsToMicros => {
                 let seconds = array.as_primitive::<types::TimestampSecondType>();
                 micros(array, seconds.unary(|second| second.saturating_mul(1_000_000)))
@@ -180,16 +184,20 @@ fn micros(array: &ArrayRef, micros: PrimitiveArray<types::TimestampMicrosecondTy
     }
 }
 
-fn addresses(array: &dyn Array) -> Result<StringArray> {
-    let (addresses, _) = array.as_fixed_size_binary().value_data().as_chunks();
-    // A dotted quad has 15 bytes at most; the room for longer ones grows.
-    let mut text = Vec::with_capacity(addresses.len() * 16);
-    let mut ends = Vec::with_capacity(addresses.len() + 1);
+/// Each 16 bytes as `render` writes them, about `width` bytes each.
+fn text(
+    array: &dyn Array,
+    width: usize,
+    render: impl Fn(&[u8; 16], &mut Vec<u8>),
+) -> Result<StringArray> {
+    let (values, _) = array.as_fixed_size_binary().value_data().as_chunks();
+    let mut text = Vec::with_capacity(values.len() * width);
+    let mut ends = Vec::with_capacity(values.len() + 1);
     ends.push(0);
-    for address in addresses {
-        render::ip(address, &mut text);
+    for value in values {
+        render(value, &mut text);
         let end = i32::try_from(text.len());
-        ends.push(end.map_err(|_| Error::new("too many addresses in one batch"))?);
+        ends.push(end.map_err(|_| Error::new("too many rows in one batch"))?);
     }
     let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
     Ok(StringArray::try_new(ends, Buffer::from_vec(text), array.nulls().cloned())?)

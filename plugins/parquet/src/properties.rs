@@ -71,6 +71,11 @@ fn encoding(builder: WriterPropertiesBuilder, column: &Column) -> WriterProperti
         (DataType::UInt64, _) if kind(Kind::Flow) => {
             builder.set_column_dictionary_enabled(path(&[]), false)
         }
+        // No two are alike, and each is of one length.
+        (DataType::Utf8, Change::UuidToText) => builder
+            .set_column_dictionary_enabled(path(&[]), false)
+            .set_column_encoding(path(&[]), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            .set_column_statistics_enabled(path(&[]), EnabledStatistics::None),
         (DataType::Utf8, _) if kind(Kind::Url) => builder
             .set_column_dictionary_enabled(path(&[]), false)
             .set_column_encoding(path(&[]), Encoding::DELTA_LENGTH_BYTE_ARRAY)

@@ -41,6 +41,7 @@ enum Values<'a> {
     LargeText { ends: &'a [i64], bytes: &'a [u8] },
     TextView(&'a StringViewArray),
     Address(&'a [[u8; 16]]),
+    Uuid(&'a [[u8; 16]]),
     Binary { ends: &'a [i32], bytes: &'a [u8] },
     FixedBinary(&'a FixedSizeBinaryArray),
     Time { values: &'a [i64], a_second: i64, utc: bool },
@@ -121,6 +122,11 @@ impl<'a> Column<'a> {
                 render::ip(&values[row], out);
                 out.push(b'"');
             }
+            Values::Uuid(values) => {
+                out.push(b'"');
+                render::uuid(&values[row], out);
+                out.push(b'"');
+            }
             Values::Binary { ends, bytes } => hex(slice(bytes, ends, row), out),
             Values::FixedBinary(values) => hex(values.value(row), out),
             Values::Time { values, a_second, utc } => time(values[row], *a_second, *utc, out),
@@ -170,6 +176,10 @@ impl<'a> Values<'a> {
             DataType::FixedSizeBinary(16) if schema::is_kind(field, Kind::Address) => {
                 let (rows, _) = array.as_fixed_size_binary().value_data().as_chunks();
                 Self::Address(rows)
+            }
+            DataType::FixedSizeBinary(16) if schema::is_kind(field, Kind::Uuid) => {
+                let (rows, _) = array.as_fixed_size_binary().value_data().as_chunks();
+                Self::Uuid(rows)
             }
             DataType::FixedSizeBinary(_) => Self::FixedBinary(array.as_fixed_size_binary()),
             DataType::Binary => {
