@@ -133,9 +133,10 @@ impl Actions<'_> {
             out.extend_from_slice(&self.day_text);
         }
         out.push(b'"');
-        if let Some(ids) = self.id.filter(|ids| ids.is_valid(row)) {
+        let id = self.id.filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row));
+        if let Some(id) = id.and_then(|id| id.try_into().ok()) {
             out.extend_from_slice(b",\"_id\":\"");
-            uuid(ids.value(row), out);
+            render::uuid(id, out);
             out.push(b'"');
         }
         out.extend_from_slice(b"}}\n");
@@ -153,17 +154,5 @@ impl Actions<'_> {
             *brace = b',';
         }
         out.push(b'\n');
-    }
-}
-
-/// Appends a UUID in the form of RFC 9562, section 4.
-fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 0xf)]);
     }
 }

@@ -31,8 +31,6 @@ mod options;
 mod secret;
 mod sender;
 mod template;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
