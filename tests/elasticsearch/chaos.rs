@@ -69,7 +69,7 @@ fn nothing_is_lost_and_nothing_is_there_twice() {
     let started = Instant::now();
     for round in 0..rounds {
         let blow = BLOWS[usize::try_from(round).unwrap() % BLOWS.len()];
-        let capture = scene.capture(6000, seed.wrapping_add(round));
+        let capture = scene.capture(16_000, seed.wrapping_add(round));
         may.extend(scene.expected(std::slice::from_ref(&capture)));
         scene.options =
             "drain_seconds = 2\nbulk_rows = 300\nqueue = 2\ngzip = false\ntimeout_seconds = 2"
@@ -77,7 +77,7 @@ fn nothing_is_lost_and_nothing_is_there_twice() {
         let mut command = scene.command(&[capture]);
         let log = fs::File::create(scene.path("log")).unwrap();
         let mut engine = command.stderr(log).stdin(Stdio::null()).spawn().unwrap();
-        dice.wait(2500);
+        dice.wait(2000);
         strike(blow, &node, &proxy, &mut engine, &mut dice);
         let ended = engine.wait().unwrap();
         if ended.code().is_none() {
@@ -122,7 +122,7 @@ fn strike(blow: Blow, node: &Node, proxy: &Proxy, engine: &mut Child, dice: &mut
         Blow::KillEngine => engine.kill().unwrap(),
         Blow::KillBoth => {
             node.kill();
-            dice.wait(1500);
+            dice.wait(300);
             engine.kill().unwrap();
         }
         Blow::HangStore => {

@@ -130,7 +130,11 @@ impl Shared {
         store.write_all(body)?;
         let mut answer = Vec::new();
         store.read_to_end(&mut answer)?;
-        if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+        // The store does not say that it closes the connection.
+        let end = answer.iter().position(|byte| *byte == b'\r');
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        answer.splice(end..end, *b"\r\nConnection: close");
+        Ok(answer)
     }
 
     fn half(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {

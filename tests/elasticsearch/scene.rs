@@ -20,16 +20,16 @@ use crate::{
 pub(crate) struct Scene {
     directory: TempDir,
     /// Of the sink.
-    pub(crate) url: String,
+    pub(crate) urls: Vec<String>,
     pub(crate) options: String,
-    pub(crate) prefix: String,
+    prefix: String,
 }
 
 impl Scene {
     pub(crate) fn new(url: &str, prefix: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (url, prefix) = (url.to_owned(), prefix.to_owned());
-        Self { directory, url, options: String::new(), prefix }
+        let (urls, prefix) = (vec![url.to_owned()], prefix.to_owned());
+        Self { directory, urls, options: String::new(), prefix }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -58,9 +58,9 @@ impl Scene {
         self.command_with(
             files,
             &format!(
-                "[[sink]]\nuse = \"elasticsearch\"\nurls = [{:?}]\nindex = {:?}\n\
+                "[[sink]]\nuse = \"elasticsearch\"\nurls = {:?}\nindex = {:?}\n\
                  retry_seconds = 1\n{}\n",
-                self.url, self.prefix, self.options
+                self.urls, self.prefix, self.options
             ),
         )
     }

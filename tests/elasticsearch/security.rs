@@ -58,7 +58,7 @@ pub(crate) fn tls(node: &Node) {
     let mut scene = Scene::new("", "tls");
     let Some(config) = certificate(&scene.path("")) else { return };
     let proxy = Proxy::start(&node.address(), Some(config));
-    scene.url = format!("https://{}", proxy.address);
+    scene.urls[0] = format!("https://{}", proxy.address);
     scene.options = "drain_seconds = 1".to_owned();
     let ran = scene.run(&own_captures());
     assert_eq!(ran.books(), [0, 216, 0, 0], "{ran:#?}");
