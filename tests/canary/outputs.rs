@@ -29,6 +29,7 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "a sink of a plugin", is: |name| name == "loaded.jsonl", inside: nothing },
     Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
     Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
+    Output { name: "requests to elasticsearch", is: |name| name == REQUESTS, inside: nothing },
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
     Output {
         name: "parquet, unfinished",
@@ -39,6 +40,9 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "dead letters", is: |name| name.ends_with(".arrows"), inside: nothing },
     Output { name: "spill, where it is", is: is_of_the_spill, inside: nothing },
 ];
+
+/// The file that has what was sent over `_bulk`.
+pub(crate) const REQUESTS: &str = "requests.elasticsearch";
 
 /// A file that was written.
 pub(crate) struct Written {

@@ -1,6 +1,8 @@
 //! A proxy in front of the store, which answers in its place when a test wants so. It takes one
 //! request a connection.
 
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -30,6 +32,8 @@ pub(crate) enum Mood {
     Half,
     /// Too many bytes for it.
     Small(usize),
+    /// Takes every bulk and forgets it; there need be no store.
+    Yes,
     /// Only with this value of `Authorization`.
     Authorized(String),
 }
@@ -108,6 +112,11 @@ impl Shared {
             Mood::Small(most) if body.len() > most => plain(413, "", ""),
             Mood::Authorized(value) if field(&head, "authorization") != Some(&value) => {
                 plain(401, "", "{\"error\":{\"type\":\"security_exception\"},\"status\":401}")
+            }
+            Mood::Yes => {
+                let rows = body.iter().filter(|byte| **byte == b'\n').count() / 2;
+                let items = vec![json!({"index": {"status": 201}}); rows];
+                plain(200, "", &json!({"items": items}).to_string())
             }
             Mood::Half if is_bulk => self.half(&head, &body)?,
             _ => self.forward(&head, &body)?,

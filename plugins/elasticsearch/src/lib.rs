@@ -31,6 +31,8 @@ mod options;
 mod secret;
 mod sender;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

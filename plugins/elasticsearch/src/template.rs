@@ -166,3 +166,70 @@ fn mapping(product: Product, field: &Field, data_type: &DataType) -> Option<Valu
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ringmill_sdk::parse_config;
+
+    use super::*;
+
+    fn answer(body: &str) -> Answer {
+        Answer { status: 200, body: body.into(), url: "http://store".into() }
+    }
+
+    #[test]
+    fn the_store_says_which_it_is() {
+        let cases = [
+            (
+                r#"{"version":{"number":"9.1.0"},"tagline":"You Know, for Search"}"#,
+                Some(Product::Elasticsearch),
+            ),
+            (
+                r#"{"version":{"distribution":"opensearch","number":"2.19.6"}}"#,
+                Some(Product::OpenSearch),
+            ),
+            (
+                r#"{"version":{"number":"7.10.2"},"tagline":"The OpenSearch Project: https://opensearch.org/"}"#,
+                Some(Product::OpenSearch),
+            ),
+            ("{}", None),
+            ("<html>", None),
+        ];
+        for (body, product) in cases {
+            assert_eq!(detect(&answer(body)).ok(), product, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_a_template_of_ours_is_put_again() {
+        let cases = [
+            (
+                r#"{"index_templates":[{"index_template":{"_meta":{"managed_by":"ringmill"}}}]}"#,
+                true,
+            ),
+            (r#"{"index_templates":[{"index_template":{"_meta":{"managed_by":"me"}}}]}"#, false),
+            (r#"{"index_templates":[{"index_template":{}}]}"#, false),
+            ("{}", false),
+        ];
+        for (body, ours) in cases {
+            assert_eq!(is_ours(&answer(body)), ours, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_called_as_the_store_calls_it() {
+        let options = parse_config("urls = []\ndata_stream = true").unwrap();
+        let indices = Indices::new(&options).unwrap();
+        let fields = vec![schema::time("time"), schema::map("extras", Kind::Header)];
+        let table = Table::new(&schema::record("head", fields), &indices).unwrap();
+        let cases = [(Product::OpenSearch, "flat_object"), (Product::Elasticsearch, "flattened")];
+        for (product, name) in cases {
+            let template = template(product, &table, &indices);
+            let columns = &template["template"]["mappings"]["properties"];
+            assert_eq!(columns["extras"]["type"], name);
+            assert_eq!(columns["@timestamp"]["type"], "date_nanos");
+            assert_eq!(template["index_patterns"], json!(["ringmill-head"]));
+            assert!(template["data_stream"].is_object());
+        }
+    }
+}
