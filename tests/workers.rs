@@ -81,6 +81,32 @@ fn any_number_of_workers_gives_the_same_records() {
 }
 
 #[test]
+fn every_record_has_an_id_of_its_own_and_the_name_of_the_sensor() {
+    let directory = tempfile::tempdir().unwrap();
+    let own: Vec<_> = own_captures().iter().map(|at| at.to_string_lossy().into_owned()).collect();
+    let chain = chain(directory.path(), None);
+    let sensor = |name: &str| format!("[engine]\nsensor = {name:?}\n{chain}");
+    let north = lines(directory.path(), &own, 2, &sensor("north"));
+    let value = |line: &str, key: &str| -> Option<String> {
+        let row: common::Row = serde_json::from_str(line).unwrap();
+        common::text(&row, key).map(ToOwned::to_owned)
+    };
+    assert!(north.iter().all(|line| value(line, "sensor").as_deref() == Some("north")));
+    let ids = |lines: &[String]| -> std::collections::BTreeSet<String> {
+        lines.iter().map(|line| value(line, "record_id").unwrap()).collect()
+    };
+    // Two of the captures have the same packets, from a tap of two kinds.
+    let different: std::collections::BTreeSet<_> = north.iter().collect();
+    assert!(different.len() > 200, "only {} different records", different.len());
+    assert_eq!(ids(&north).len(), different.len(), "each has one of its own");
+    assert_eq!(ids(&lines(directory.path(), &own, 3, &sensor("north"))), ids(&north));
+    let south = lines(directory.path(), &own, 2, &sensor("south"));
+    assert!(ids(&south).is_disjoint(&ids(&north)), "two sensors saw two things");
+    let nameless = lines(directory.path(), &own, 2, &chain);
+    assert!(nameless.iter().all(|line| value(line, "sensor").is_none()));
+}
+
+#[test]
 fn loaded_stages_give_the_same_bytes_as_linked_ones() {
     let directory = tempfile::tempdir().unwrap();
     let captures = captures();

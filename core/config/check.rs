@@ -117,8 +117,8 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
 
 fn sensor(entry: &Entry<'_>) -> Result<String, ConfigError> {
     let name = entry.text()?;
-    if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
-        return Err(entry.error("`sensor` must be 1 to 255 bytes without control characters"));
+    if name.len() > 255 || name.chars().any(char::is_control) {
+        return Err(entry.error("`sensor` must have at most 255 bytes and no control characters"));
     }
     Ok(name.to_owned())
 }
