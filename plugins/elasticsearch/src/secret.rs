@@ -90,7 +90,7 @@ impl Source {
             }
         };
         let mut header = HeaderValue::try_from(text)
-            .map_err(|_| Error::config(option, "holds more than one line of printable text"))?;
+            .map_err(|_| Error::config(option, "holds what no header field can"))?;
         header.set_sensitive(true);
         Ok(Some(header))
     }
@@ -119,6 +119,9 @@ fn read(option: &str, path: &Path) -> Result<String> {
         .map_err(|_| refused(format!("{shown} is no text")))?;
     match text.trim() {
         "" => Err(refused(format!("{shown} is empty"))),
+        secret if secret.contains(char::is_control) => {
+            Err(refused(format!("{shown} must have one line of text")))
+        }
         secret => Ok(secret.to_owned()),
     }
 }
