@@ -205,7 +205,8 @@ pub(crate) fn only_rows_that_were_not_taken_are_sent_again(node: &Node) {
     let proxy = Proxy::start(&node.address(), None);
     let (store, mut scene) =
         (Store::new(&node.url()), Scene::new(&format!("http://{}", proxy.address), "half"));
-    scene.options = "gzip = false\nbulk_rows = 4".to_owned();
+    // Each of its bulks waits for its rows, so that one call takes seconds.
+    scene.options = "gzip = false\nbulk_rows = 4\ndrain_seconds = 60".to_owned();
     proxy.mood(Mood::Half);
     let ran = scene.run(&own_captures()[..4]);
     let rows = scene.rows().len() as u64;
