@@ -20,6 +20,8 @@ mod common;
 mod outputs;
 #[path = "canary/places.rs"]
 mod places;
+#[path = "elasticsearch/proxy.rs"]
+mod proxy;
 #[path = "canary/search.rs"]
 mod search;
 #[path = "canary/secrets.rs"]
@@ -376,7 +378,12 @@ fn nothing_leaks_from_any_chain() {
         run.print_manifests();
         seen.extend(run.check(chain.name, chain.names));
     }
-    let others = ["parquet, unfinished", "spill, where it is", "messages of kafka"];
+    let others = [
+        "parquet, unfinished",
+        "spill, where it is",
+        "messages of kafka",
+        "requests to elasticsearch",
+    ];
     let needed = |output: &&Output| !others.contains(&output.name);
     for output in OUTPUTS.iter().filter(needed) {
         assert!(seen.contains(output.name), "nobody wrote the output `{}`", output.name);
@@ -405,6 +412,23 @@ fn nothing_leaks_into_kafka() {
     drop(file);
     let seen = run.check("kafka", false);
     assert!(seen.contains("messages of kafka"), "nothing came: {seen:?}");
+}
+
+/// What is sent to Elasticsearch, where nobody has to be for that.
+#[test]
+fn nothing_leaks_to_elasticsearch() {
+    let proxy = proxy::Proxy::start("", None);
+    proxy.mood(proxy::Mood::Yes);
+    proxy.bodies();
+    let sink = format!(
+        "[[sink]]\nuse = \"elasticsearch\"\nurls = [\"http://{}\"]\ntemplate = false\ngzip = false\n",
+        proxy.address
+    );
+    let run = Run::new(&format!("{}{sink}", PLAIN.config()));
+    assert_eq!(run.run(&[]), Some(0), "{}", run.stderr());
+    fs::write(run.path("out").join(outputs::REQUESTS), proxy.bodies().concat()).unwrap();
+    let seen = run.check("elasticsearch", false);
+    assert!(seen.contains("requests to elasticsearch"), "nothing was sent: {seen:?}");
 }
 
 /// Ended by a signal while it works: no core file, and nothing in what is half written.

@@ -301,6 +301,10 @@ impl Delivery {
                 self.refused(self.written, error);
                 return self.answered(now);
             }
+            (Call::Flush, ErrorKind::Refused) if !error.rows().is_empty() => {
+                self.backlog.put_rows_aside(self.written, error.rows());
+                return self.acknowledged(now);
+            }
             (Call::Flush, ErrorKind::Refused) if self.written > 0 => {
                 match std::mem::take(&mut self.written) {
                     1 => self.refused(0, error),

@@ -33,6 +33,7 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "a sink of a plugin", is: |name| name == "loaded.jsonl", inside: nothing },
     Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
     Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
+    Output { name: "requests to elasticsearch", is: |name| name == REQUESTS, inside: nothing },
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
     Output {
         name: "parquet, unfinished",
@@ -47,6 +48,8 @@ pub(crate) const OUTPUTS: &[Output] = &[
 
 /// The file that has what lies in the topics of a broker.
 pub(crate) const KAFKA: &str = "messages.kafka";
+/// The file that has what was sent over `_bulk`.
+pub(crate) const REQUESTS: &str = "requests.elasticsearch";
 
 /// A file that was written.
 pub(crate) struct Written {
