@@ -1,6 +1,6 @@
 //! The chain of one worker: its stages, in order, and the way of the records through them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -9,7 +9,7 @@ use ringmill_sdk::{Batch, Counter, DynStage, Error, Factory, Output, Role, Times
 use crate::{
     config::{Config, ConfigError, Plugged, SinkEntry},
     host::{self, Board, Run},
-    ledger::StageTally,
+    ledger::{Cost, StageTally},
     loader,
     registry::{Maker, Registry},
 };
@@ -97,9 +97,9 @@ impl Blueprint {
             let stage = maker
                 .build(&plugged.options, &host)
                 .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
-            slots.push(Slot { label, stage, rows: Rows::default() });
+            slots.push(Slot { label, stage, meter: Meter::default() });
         }
-        Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new() })
+        Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new(), untimed: 0 })
     }
 
     /// Makes the sink number `index`; to be called on the thread that will run it.
@@ -168,18 +168,23 @@ pub trait Outlet {
 struct Slot {
     label: String,
     stage: Box<dyn DynStage>,
-    rows: Rows,
+    meter: Meter,
 }
 
-/// The rows of one stage, on one worker; anyone may read them while it runs.
+/// The rows of one stage on one worker and the time that it took; anyone may read them while it
+/// runs.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub struct Meter {
     given: Counter,
     emitted: Counter,
     failed: Counter,
+    sampled_packets: Counter,
+    sampled_ns: Counter,
+    records_ns: Counter,
+    ticks_ns: Counter,
 }
 
-impl Rows {
+impl Meter {
     /// As the ledger shows them.
     pub(crate) fn tally(&self, label: &str) -> StageTally {
         StageTally {
@@ -188,9 +193,36 @@ impl Rows {
             rows_out: self.emitted.value(),
             rows_failed: self.failed.value(),
             counters: Vec::new(),
+            cost: Cost {
+                sampled_packets: self.sampled_packets.value(),
+                sampled_ns: self.sampled_ns.value(),
+                records_ns: self.records_ns.value(),
+                ticks_ns: self.ticks_ns.value(),
+                ns_per_packet: 0.0,
+            },
         }
     }
 }
+
+/// Reads a clock between the calls of stages.
+struct Watch(Instant);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Counts the nanoseconds since it was started or read.
+    fn read(&mut self, into: &Counter) {
+        let now = Instant::now();
+        into.add(u64::try_from((now - self.0).as_nanos()).unwrap_or(u64::MAX));
+        self.0 = now;
+    }
+}
+
+/// Of so many batches of packets one is timed. A prime: what comes back every so many batches, such
+/// as a full batch of records, is timed in its turn.
+const TIMED: u32 = 61;
 
 /// The stages of one worker.
 pub struct Chain {
@@ -199,6 +231,8 @@ pub struct Chain {
     emitted: Vec<RecordBatch>,
     /// What is on its way to the next stage; keeps its memory.
     passing: Vec<RecordBatch>,
+    /// Batches of packets until one is timed.
+    untimed: u32,
 }
 
 impl Chain {
@@ -212,10 +246,38 @@ impl Chain {
         batch: &mut Batch<'_>,
         outlet: &mut impl Outlet,
     ) -> Result<(), StageFailure> {
+        match self.untimed.checked_sub(1) {
+            Some(left) => self.untimed = left,
+            None if !batch.all().is_empty() => return self.packets_timed(batch, outlet),
+            None => {}
+        }
         for at in 0..self.slots.len() {
             let result = self.slots[at].stage.packets(batch, &mut Output::new(&mut self.emitted));
             if result.is_err() || !self.emitted.is_empty() {
                 self.after(at, result, outlet)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`packets`](Self::packets), with a clock.
+    #[cold]
+    fn packets_timed(
+        &mut self,
+        batch: &mut Batch<'_>,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), StageFailure> {
+        self.untimed = TIMED - 1;
+        let packets = batch.all().len() as u64;
+        let mut watch = Watch::start();
+        for at in 0..self.slots.len() {
+            let Slot { stage, meter, .. } = &mut self.slots[at];
+            let result = stage.packets(batch, &mut Output::new(&mut self.emitted));
+            meter.sampled_packets.add(packets);
+            watch.read(&meter.sampled_ns);
+            if result.is_err() || !self.emitted.is_empty() {
+                self.after(at, result, outlet)?;
+                watch = Watch::start();
             }
         }
         Ok(())
@@ -227,7 +289,10 @@ impl Chain {
     /// The first stage that fails.
     pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         for at in 0..self.slots.len() {
-            let result = self.slots[at].stage.tick(now, &mut Output::new(&mut self.emitted));
+            let Slot { stage, meter, .. } = &mut self.slots[at];
+            let mut watch = Watch::start();
+            let result = stage.tick(now, &mut Output::new(&mut self.emitted));
+            watch.read(&meter.ticks_ns);
             self.after(at, result, outlet)?;
         }
         Ok(())
@@ -240,7 +305,10 @@ impl Chain {
     pub fn finish(&mut self, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         let mut failure = Ok(());
         for at in 0..self.slots.len() {
-            let result = self.slots[at].stage.finish(&mut Output::new(&mut self.emitted));
+            let Slot { stage, meter, .. } = &mut self.slots[at];
+            let mut watch = Watch::start();
+            let result = stage.finish(&mut Output::new(&mut self.emitted));
+            watch.read(&meter.ticks_ns);
             failure = failure.and(self.after(at, result, outlet));
         }
         failure
@@ -275,12 +343,12 @@ impl Chain {
 
     /// What passed each stage so far.
     pub fn tally(&self) -> Vec<StageTally> {
-        self.slots.iter().map(|slot| slot.rows.tally(&slot.label)).collect()
+        self.slots.iter().map(|slot| slot.meter.tally(&slot.label)).collect()
     }
 
-    /// Each stage's label and rows, to be read while the chain runs.
-    pub fn rows(&self) -> Vec<(String, Rows)> {
-        self.slots.iter().map(|slot| (slot.label.clone(), slot.rows.clone())).collect()
+    /// Each stage's label and meter, to be read while the chain runs.
+    pub fn meters(&self) -> Vec<(String, Meter)> {
+        self.slots.iter().map(|slot| (slot.label.clone(), slot.meter.clone())).collect()
     }
 
     /// Passes on what a stage emitted before it failed, then fails.
@@ -291,26 +359,28 @@ impl Chain {
         result: Result<(), Error>,
         outlet: &mut impl Outlet,
     ) -> Result<(), StageFailure> {
-        self.slots[at].rows.emitted.add(rows(&self.emitted));
+        self.slots[at].meter.emitted.add(rows(&self.emitted));
         let passed = self.pass(at + 1, outlet);
         result.map_err(|error| self.slots[at].failed(error)).and(passed)
     }
 
     /// Takes what lies in `emitted` through the stages from `first` on and out.
     fn pass(&mut self, first: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
-        let Self { slots, emitted, passing } = self;
+        let Self { slots, emitted, passing, .. } = self;
         let mut failure = Ok(());
         for slot in slots.iter_mut().skip(first) {
             std::mem::swap(emitted, passing);
+            let mut watch = Watch::start();
             for records in passing.drain(..) {
                 let rows = records.num_rows() as u64;
-                slot.rows.given.add(rows);
+                slot.meter.given.add(rows);
                 let result = slot.stage.records(records, &mut Output::new(emitted));
+                watch.read(&slot.meter.records_ns);
                 // It may be the anonymizer, so they cannot go on without it.
-                slot.rows.failed.add(if result.is_err() { rows } else { 0 });
+                slot.meter.failed.add(if result.is_err() { rows } else { 0 });
                 failure = failure.and(result.map_err(|error| slot.failed(error)));
             }
-            slot.rows.emitted.add(rows(emitted));
+            slot.meter.emitted.add(rows(emitted));
         }
         for records in emitted.drain(..) {
             let taken = outlet.take(records).map_err(|error| StageFailure {

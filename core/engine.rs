@@ -27,6 +27,7 @@ use crate::{
     manifest::Manifest,
     plan::Plan,
     sinks::{SinkOutlet, Sinks, Stamp, Terrain},
+    status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
     worker::Worker,
 };
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The system has no randomness for keys.
     #[error("the system gives no random bytes for the ephemeral keys: {0}")]
     Random(#[from] getrandom::Error),
+    /// The status page cannot be served.
+    #[error("{0}")]
+    Status(String),
     /// A thread cannot be started.
     #[error("a worker's thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -60,6 +64,7 @@ pub struct Engine {
     run: Arc<Run>,
     plan: Plan,
     filter: Option<Arc<Filter>>,
+    guard: Option<PageGuard>,
     live: Vec<Arc<CachePadded<Live>>>,
     stop: Arc<AtomicBool>,
 }
@@ -119,8 +124,10 @@ impl Engine {
         let plan = Plan::new(&config, stages, &run)?;
         let filter = config.capture.filter.as_deref().map(|text| compile(text, &config));
         let filter = filter.transpose()?.map(Arc::new);
+        let guard = config.status.as_ref().map(status::guard).transpose();
+        let guard = guard.map_err(|e| config.document.at_key(&Place::STATUS, "token_file", &e))?;
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
-        Ok(Self { config, run, plan, filter, live, stop: Arc::default() })
+        Ok(Self { config, run, plan, filter, guard, live, stop: Arc::default() })
     }
 
     /// Setting it ends the run at the next batch.
@@ -159,7 +166,10 @@ impl Engine {
     ///
     /// # Errors
     /// Only when the run cannot begin; what goes wrong later is in the [`Outcome`].
-    pub fn run(self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
+    pub fn run(mut self, watch: impl FnOnce(Gauge)) -> Result<Outcome, StartError> {
+        let page = self.config.status.as_ref().zip(self.guard.take());
+        let page = page.map(|(config, guard)| Bound::new(config, guard)).transpose();
+        let page = page.map_err(StartError::Status)?;
         let (from, supply) = supply::choose(&self.config, self.filter.clone())?;
         if !supply.is_replay() {
             self.run.goes_live();
@@ -168,6 +178,12 @@ impl Engine {
         let stamp = Stamp::new(&manifest.id, self.config.engine.sensor.as_deref());
         self.run.begins(manifest);
         self.run.books.begin(Arc::clone(&supply));
+        let serve = |page: Bound| {
+            let (run, supply, live) =
+                (Arc::clone(&self.run), Arc::clone(&supply), self.live.clone());
+            page.serve(Scene { run, supply, from, live })
+        };
+        let page = page.map(serve).transpose().map_err(StartError::Thread)?;
         watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
         let terrain = Terrain {
             stop: &self.stop,
@@ -186,7 +202,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        Ok(self.account(ends, sinks, &*supply))
+        let outcome = self.account(ends, sinks, &*supply);
+        if let Some(page) = page {
+            page.end(&outcome.ledger, &outcome.failures);
+        }
+        Ok(outcome)
     }
 
     /// What goes with the files that come out of a run from here.
@@ -249,6 +269,7 @@ impl Engine {
         start: &Start,
     ) -> WorkerEnd {
         let (mut end, tally) = (WorkerEnd::default(), Tally::new(Arc::clone(live)));
+        live.thread.store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
         if let Err(warning) = self.pin(number) {
             tracing::warn!("{warning}");
         }
@@ -264,7 +285,8 @@ impl Engine {
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
-                self.run.books.add(live, &board, chain.rows(), &outlet.left);
+                let meters = chain.meters();
+                let rings = self.run.books.add(number, live, &board, meters, &outlet.left);
                 let replay = supply.is_replay();
                 let (stop, chain) = (&*self.stop, &mut chain);
                 match opened.enable() {
@@ -272,7 +294,8 @@ impl Engine {
                         start.enabled(replay);
                         let (source, outlet) = (&mut *opened, &mut outlet);
                         let tally = &tally;
-                        let mut worker = Worker { source, chain, outlet, tally, stop, replay };
+                        let mut worker =
+                            Worker { source, chain, outlet, tally, stop, replay, rings };
                         if let Err(failure) = worker.run() {
                             end.failures.push(failure.to_string());
                             self.stop.store(true, Relaxed);

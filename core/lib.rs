@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod plan;
 pub mod registry;
 pub mod sinks;
+mod status;
 mod supply;
 mod worker;
 

@@ -28,6 +28,9 @@ pub const BUILTIN: &[Factory] = &[
     Factory::address_map::<ringmill_constant::Constant>(),
     Factory::sink::<ringmill_parquet::Parquet>(),
     Factory::sink::<ringmill_jsonl::Jsonl>(),
+    Factory::sink::<ringmill_elasticsearch::Elasticsearch>(),
+    #[cfg(feature = "kafka")]
+    Factory::sink::<ringmill_kafka::Kafka>(),
 ];
 
 /// How a stage of the config is made.

@@ -18,7 +18,10 @@ use crate::{
         file::{Files, Read},
         filter::Filter,
         input,
-        live::{self, Live, Missing, RingError, Setup, Shared, watch},
+        live::{
+            self, Live, Missing, RingError, Setup, Shared,
+            watch::{self, InterfaceReport},
+        },
         pf_ring::PfRing,
     },
     config::{Backend, Capture, Config, WhenFull},
@@ -48,6 +51,11 @@ pub(crate) trait Supply: Send + Sync {
     /// Packets that the network cards had dropped when they were last looked at.
     fn lost_by_nics(&self) -> u64 {
         0
+    }
+
+    /// The interfaces as they were when they were last looked at.
+    fn interfaces(&self) -> Vec<InterfaceReport> {
+        Vec::new()
     }
 
     /// Enters the inputs into the ledger, after all workers are done.
@@ -170,14 +178,13 @@ impl<B: live::Backend + 'static> Supply for Arc<Shared<B>> {
         (**self).watch().lost()
     }
 
+    fn interfaces(&self) -> Vec<InterfaceReport> {
+        (**self).watch().reports()
+    }
+
     fn account(&self, reports: Vec<SourceReport>, ledger: &mut Ledger) {
         ledger.interfaces = (**self).watch().end();
         ledger.rings = reports.into_iter().flat_map(|report| report.rings).collect();
-        for ring in ledger.rings.iter().filter(|ring| ring.counted_by_driver) {
-            let mut interfaces = ledger.interfaces.iter_mut();
-            if let Some(interface) = interfaces.find(|interface| interface.name == ring.interface) {
-                interface.without(ring.lost());
-            }
-        }
+        ledger.without_double_counts();
     }
 }

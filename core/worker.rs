@@ -17,7 +17,7 @@ use ringmill_sdk::{Arena, Batch, Timestamp};
 use crate::{
     capture::{Filled, Source},
     chain::{Chain, StageFailure},
-    ledger::Tally,
+    ledger::{Rings, Tally},
     sinks::{self, SinkOutlet},
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) stop: &'a AtomicBool,
     /// Stages are told the time of the packets, not the wall clock.
     pub(crate) replay: bool,
+    /// Where whoever wants to know finds what the rings have counted.
+    pub(crate) rings: Rings,
 }
 
 impl Worker<'_> {
@@ -60,6 +62,7 @@ impl Worker<'_> {
             if clock.second_passed() {
                 self.source.second();
                 self.tally.lost(self.source.lost());
+                self.show_rings();
                 self.chain.tick(self.now(), self.outlet)?;
             }
             if filled == Filled::End {
@@ -67,6 +70,13 @@ impl Worker<'_> {
             }
         }
         self.chain.finish(self.outlet)
+    }
+
+    /// Whoever reads them holds the lock for a moment; then the next second will do.
+    fn show_rings(&self) {
+        if let Ok(mut shown) = self.rings.try_lock() {
+            *shown = self.source.rings();
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -11,6 +11,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 
+#[path = "kafka/broker.rs"]
+mod broker;
 #[path = "canary/capture.rs"]
 mod capture;
 mod common;
@@ -18,10 +20,14 @@ mod common;
 mod outputs;
 #[path = "canary/places.rs"]
 mod places;
+#[path = "elasticsearch/proxy.rs"]
+mod proxy;
 #[path = "canary/search.rs"]
 mod search;
 #[path = "canary/secrets.rs"]
 mod secrets;
+#[path = "kafka/topics.rs"]
+mod topics;
 #[path = "canary/ways.rs"]
 mod ways;
 
@@ -29,13 +35,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     process::{Command, Stdio},
     sync::LazyLock,
     time::{Duration, Instant},
 };
 
+use broker::Broker;
 use capture::Capture;
 use outputs::{OUTPUTS, Output, written};
 use search::{Found, Search};
@@ -112,9 +120,40 @@ impl Run {
         command
     }
 
-    /// The exit status.
+    /// The exit status. What the status page told while the engine ran, and at its end, is kept.
     fn run(&self, arguments: &[&str]) -> Option<i32> {
-        self.command(arguments).status().unwrap().code()
+        let mut child = self.command(arguments).spawn().unwrap();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            self.keep_status();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn keep_status(&self) {
+        let said = self.stderr();
+        let Some((_, rest)) = said.rsplit_once("status page at http://") else { return };
+        let address = rest.lines().next().unwrap_or_default().trim_end_matches('/');
+        let kept = [
+            ("", "page.html"),
+            ("status.json", ""),
+            ("history.json", ""),
+            ("metrics", "metrics.txt"),
+        ];
+        for (path, name) in kept {
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut answer = Vec::new();
+            let asked = TcpStream::connect(address).and_then(|mut stream| {
+                stream.write_all(request.as_bytes())?;
+                stream.read_to_end(&mut answer)
+            });
+            if asked.is_ok() && answer.starts_with(b"HTTP/1.1 200 ") {
+                let name = if name.is_empty() { path } else { name };
+                fs::write(self.path("out").join(name), answer).unwrap();
+            }
+        }
     }
 
     /// Has the manifest of every file printed that has one.
@@ -191,7 +230,8 @@ fn config(engine: &str, stages: &str, sinks: &str) -> String {
     )
 }
 
-const WITH_LEDGER: &str = "[engine]\nworkers = 2\nledger = \"ledger.json\"\nspill = \"spill\"\n";
+const WITH_LEDGER: &str = "[engine]\nworkers = 2\nledger = \"ledger.json\"\nspill = \"spill\"\n\
+                           [status]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A chain that anonymizes, with something else changed in it.
 struct Chain {
@@ -338,11 +378,57 @@ fn nothing_leaks_from_any_chain() {
         run.print_manifests();
         seen.extend(run.check(chain.name, chain.names));
     }
-    let needed =
-        |output: &&Output| !["parquet, unfinished", "spill, where it is"].contains(&output.name);
+    let others = [
+        "parquet, unfinished",
+        "spill, where it is",
+        "messages of kafka",
+        "requests to elasticsearch",
+    ];
+    let needed = |output: &&Output| !others.contains(&output.name);
     for output in OUTPUTS.iter().filter(needed) {
         assert!(seen.contains(output.name), "nobody wrote the output `{}`", output.name);
     }
+}
+
+/// What lies in the topics, as it was sent: keys, headers and payloads of both formats.
+#[test]
+fn nothing_leaks_into_kafka() {
+    let Some(broker) = Broker::start() else { return };
+    let sinks = ["json", "arrow"].map(|format| {
+        format!(
+            "[[sink]]\nplugin = \"DIR/libkafka.so\"\nuse = \"kafka\"\nbrokers = {:?}\n\
+             topic_prefix = \"canary\"\nformat = {format:?}\n",
+            broker.address()
+        )
+    });
+    let config = format!("{}{}", PLAIN.config(), sinks.concat());
+    let run = Run::new(&config);
+    assert_eq!(run.run(&[]), Some(0), "{}", run.stderr());
+    let mut file = File::create(run.path("out").join(outputs::KAFKA)).unwrap();
+    for message in topics::read(&broker.address(), "canary") {
+        write!(file, "{:?} {:?} ", message.key, message.headers).unwrap();
+        file.write_all(&message.payload).unwrap();
+    }
+    drop(file);
+    let seen = run.check("kafka", false);
+    assert!(seen.contains("messages of kafka"), "nothing came: {seen:?}");
+}
+
+/// What is sent to Elasticsearch, where nobody has to be for that.
+#[test]
+fn nothing_leaks_to_elasticsearch() {
+    let proxy = proxy::Proxy::start("", None);
+    proxy.mood(proxy::Mood::Yes);
+    proxy.bodies();
+    let sink = format!(
+        "[[sink]]\nuse = \"elasticsearch\"\nurls = [\"http://{}\"]\ntemplate = false\ngzip = false\n",
+        proxy.address
+    );
+    let run = Run::new(&format!("{}{sink}", PLAIN.config()));
+    assert_eq!(run.run(&[]), Some(0), "{}", run.stderr());
+    fs::write(run.path("out").join(outputs::REQUESTS), proxy.bodies().concat()).unwrap();
+    let seen = run.check("elasticsearch", false);
+    assert!(seen.contains("requests to elasticsearch"), "nothing was sent: {seen:?}");
 }
 
 /// Ended by a signal while it works: no core file, and nothing in what is half written.

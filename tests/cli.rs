@@ -52,7 +52,8 @@ fn stages_are_listed_with_their_options() {
     let (out, _, status) = ran(engine().arg("stages"));
     assert_eq!(status, Some(0));
     for name in
-        "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl"
+        "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl \
+         elasticsearch"
             .split(' ')
     {
         assert!(out.contains(&format!("\n  {name}: ")), "{name} is missing: {out}");

@@ -15,3 +15,5 @@ mod limits;
 mod moods;
 #[path = "delivery/scene.rs"]
 mod scene;
+#[path = "common/spill.rs"]
+mod spill;

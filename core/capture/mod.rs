@@ -45,6 +45,11 @@ pub trait Source {
         0
     }
 
+    /// What its rings had counted when the last second had passed.
+    fn rings(&self) -> Vec<live::RingReport> {
+        Vec::new()
+    }
+
     /// The run is to end. [`Filled::More`] where packets have been received that are still to
     /// be taken: then `fill` is called until it says that there are no more.
     fn stop(&mut self) -> Filled {

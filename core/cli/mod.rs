@@ -43,6 +43,9 @@ struct Cli {
     /// Prints neither progress nor ledger; warnings and errors only
     #[arg(long)]
     quiet: bool,
+    /// Prints at the end what each stage cost, in nanoseconds per packet
+    #[arg(long)]
+    profile: bool,
 }
 
 #[derive(Args)]
@@ -104,7 +107,7 @@ pub(crate) fn main() -> ExitCode {
     // Usage errors end with status 2 in here.
     let cli = Cli::parse();
     let status = match (cli.command, cli.config) {
-        (None, Some(config)) => run::run(&config, cli.quiet),
+        (None, Some(config)) => run::run(&config, cli.quiet, cli.profile),
         (None, None) => {
             complain("name a config: `engine --config configs/demo.toml`");
             BAD_USAGE

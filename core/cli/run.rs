@@ -28,7 +28,7 @@ pub(super) fn check(arguments: &ConfigArgs) -> u8 {
     }
 }
 
-pub(super) fn run(arguments: &ConfigArgs, quiet: bool) -> u8 {
+pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
         let engine = Engine::new(config)?;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &ConfigArgs, quiet: bool) -> u8 {
         Ok((outcome, ledger))
     });
     match started {
-        Ok((outcome, ledger)) => finish(&outcome, ledger.as_deref(), quiet),
+        Ok((outcome, ledger)) => finish(&outcome, ledger.as_deref(), quiet, profile),
         Err(error) => {
             complain(&error.to_string());
             BAD_USAGE
@@ -72,10 +72,13 @@ fn stop_on_signals(stop: &Arc<AtomicBool>) {
     }
 }
 
-fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool) -> u8 {
+fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool, profile: bool) -> u8 {
     let mut status = if outcome.is_good() { DONE } else { FAILED };
     if !quiet {
         complain(outcome.ledger.to_string().trim_end());
+    }
+    if profile {
+        complain(outcome.ledger.profile().trim_end());
     }
     if let Some(path) = ledger
         && let Err(error) = write_ledger(outcome, path)

@@ -11,7 +11,7 @@ use super::document::{Document, Place};
 use super::reader::{self, Entry, Table};
 use super::{
     Backend, Balance, Capture, Clock, Config, Direction, Engine, Live, MOST_WORKERS, Plugged,
-    SinkEntry, WhenFull, options, suggest, syntax,
+    SinkEntry, WhenFull, options, status, suggest, syntax,
 };
 
 /// Checks a config that is already in memory; `path` is for the messages only.
@@ -21,7 +21,7 @@ use super::{
 /// The first thing that is wrong with what the text says.
 pub fn parse(path: &Path, text: String) -> Result<Config, ConfigError> {
     let document = Document::new(path, text);
-    let (engine, capture, stages, sinks, allow_identifiable) = {
+    let (engine, capture, status, stages, sinks, allow_identifiable) = {
         let tree = DeTable::parse(document.text()).map_err(|e| syntax::error(&document, &e))?;
         let top = Table {
             document: &document,
@@ -31,17 +31,18 @@ pub fn parse(path: &Path, text: String) -> Result<Config, ConfigError> {
         };
         known_at_top(&top)?;
         let engine = engine(&top)?;
-        let (capture, stages) = (capture(&top)?, stages(&top)?);
+        let (capture, status, stages) = (capture(&top)?, status::status(&top)?, stages(&top)?);
         let sinks = sinks(&top, engine.spill.is_some())?;
         (
             engine,
             capture,
+            status,
             stages,
             sinks,
             top.entry("allow_identifiable").map_or(Ok(false), |entry| entry.flag())?,
         )
     };
-    Ok(Config { engine, capture, stages, sinks, allow_identifiable, document })
+    Ok(Config { engine, capture, status, stages, sinks, allow_identifiable, document })
 }
 
 /// Refuses what does not belong at the top. Tables are named with their brackets, because the

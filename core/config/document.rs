@@ -40,6 +40,8 @@ impl Place {
     pub const ENGINE: Self = Self::single("engine");
     /// `[capture]`
     pub const CAPTURE: Self = Self::single("capture");
+    /// `[status]`
+    pub const STATUS: Self = Self::single("status");
 
     /// `stage` or `sink`; else the name of the table.
     pub fn kind(&self) -> &'static str {

@@ -18,6 +18,7 @@ mod document;
 mod load;
 mod options;
 mod reader;
+mod status;
 mod suggest;
 mod syntax;
 mod words;
@@ -34,6 +35,7 @@ pub use diagnostic::ConfigError;
 pub use document::{Document, Place};
 pub use load::load;
 use ringmill_sdk::key::Epoch;
+pub use status::Status;
 
 /// The most workers that one engine runs.
 pub const MOST_WORKERS: usize = 1024;
@@ -45,6 +47,8 @@ pub struct Config {
     pub engine: Engine,
     /// `[capture]`
     pub capture: Capture,
+    /// `[status]`; none if there is to be no status page.
+    pub status: Option<Status>,
     /// Every `[[stage]]`, in order; at least one.
     pub stages: Vec<Plugged>,
     /// Every `[[sink]]`, in order; at least one.

@@ -53,7 +53,9 @@ pub(super) const SINK: &[&str] = &[
     "retry_seconds",
     "drain_seconds",
 ];
-pub(super) const TOP: [&str; 5] = ["engine", "capture", "stage", "sink", "allow_identifiable"];
+pub(super) const STATUS: &[&str] = &["listen", "token_file"];
+pub(super) const TOP: [&str; 6] =
+    ["engine", "capture", "status", "stage", "sink", "allow_identifiable"];
 
 /// The keys in a `[[stage]]` or `[[sink]]` that are for the engine, not for the stage.
 pub(super) fn host_keys(table: &str) -> &'static [&'static str] {
@@ -65,6 +67,7 @@ pub(super) fn home(name: &str) -> Option<&'static str> {
     let homes = [
         ("in [engine]", ENGINE),
         ("in [capture]", CAPTURE),
+        ("in [status]", STATUS),
         ("in [[stage]] or [[sink]]", STAGE),
         ("in [[sink]]", SINK),
     ];

@@ -1,15 +1,17 @@
-//! The ledger while the run goes on, for the manifests of the files that are closed in it.
+//! The ledger while the run goes on: for the manifests of the files that are closed in it, and for
+//! the status page.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
 
-use super::{Drops, Live};
+use super::{Counters, Drops, Ledger, Live, merge};
 use crate::{
-    chain::Rows,
+    capture::live::RingReport,
+    chain::Meter,
     host::Board,
-    sinks::{Left, now},
+    sinks::{Left, Look, Window, now},
     supply::Supply,
 };
 
@@ -18,13 +20,19 @@ use crate::{
 pub struct Books {
     workers: Mutex<Vec<Worker>>,
     supply: OnceLock<Arc<dyn Supply>>,
+    sinks: Mutex<Vec<Arc<Window>>>,
 }
 
+/// What a worker's rings had counted at its last second. The worker never waits for it.
+pub(crate) type Rings = Arc<Mutex<Vec<RingReport>>>;
+
 struct Worker {
+    number: usize,
     live: Arc<CachePadded<Live>>,
     board: Arc<Board>,
-    stages: Vec<(String, Rows)>,
+    stages: Vec<(String, Meter)>,
     left: Left,
+    rings: Rings,
 }
 
 /// What had become of packets and rows at some time, or in between two times.
@@ -76,21 +84,61 @@ impl Books {
     /// The counters of a worker that is about to begin.
     pub(crate) fn add(
         &self,
+        number: usize,
         live: &Arc<CachePadded<Live>>,
         board: &Arc<Board>,
-        stages: Vec<(String, Rows)>,
+        stages: Vec<(String, Meter)>,
         left: &Left,
-    ) {
+    ) -> Rings {
         let (live, board, left) = (Arc::clone(live), Arc::clone(board), left.clone());
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.push(Worker { live, board, stages, left });
+        let rings = Rings::default();
+        let mut workers = lock(&self.workers);
+        let at = workers.partition_point(|worker| worker.number < number);
+        let worker = Worker { number, live, board, stages, left, rings: Arc::clone(&rings) };
+        workers.insert(at, worker);
+        rings
+    }
+
+    /// What the next sink tells of itself.
+    pub(crate) fn add_sink(&self, window: Arc<Window>) {
+        lock(&self.sinks).push(window);
+    }
+
+    /// The ledger as of now, without its inputs, and how each sink does. While the run goes on some
+    /// packets are still in the chain and some rows on their way to a sink, and what can only be
+    /// checked at the end is not.
+    pub(crate) fn ledger(&self) -> (Ledger, Vec<Look>) {
+        // In the order against the stream, so that nothing has come out that has not gone in.
+        let mut looks: Vec<Look> = lock(&self.sinks).iter().map(|window| window.look()).collect();
+        let (mut slots, mut counters) = (Vec::new(), Vec::new());
+        let mut ledger = Ledger::default();
+        for worker in &*lock(&self.workers) {
+            ledger.rows += worker.left.rows.value();
+            for (look, queue_full) in looks.iter_mut().zip(&worker.left.queue_full) {
+                if queue_full.value() > 0 {
+                    *look.tally.dropped.entry("queue_full").or_default() += queue_full.value();
+                }
+            }
+            slots.push(worker.stages.iter().map(|(label, meter)| meter.tally(label)).collect());
+            counters.push(worker.board.counters());
+            ledger.workers.push(worker.live.tally(&worker.board.reasons()));
+            ledger.rings.extend(lock(&worker.rings).iter().cloned());
+        }
+        ledger.sinks = looks.iter().map(|look| look.tally.clone()).collect();
+        if let Some(supply) = self.supply.get() {
+            ledger.interfaces = supply.interfaces();
+            ledger.without_double_counts();
+        }
+        ledger.stages = merge(slots, &counters as &[Counters]);
+        ledger.settle();
+        (ledger, looks)
     }
 
     /// As of now; `sink` is the number of the one that asks.
     pub(crate) fn account(&self, sink: Option<usize>) -> Account {
         let lost = self.supply.get().map_or(0, |supply| supply.lost_by_nics());
         let mut sum = Account { at: now().0, lost, ..Account::default() };
-        for worker in &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
+        for worker in &*lock(&self.workers) {
             let tally = worker.live.tally(&worker.board.reasons());
             sum.lost += worker.live.lost.load(Relaxed);
             sum.received += tally.received;
@@ -102,8 +150,8 @@ impl Books {
                     .into_iter()
                     .for_each(|(reason, n)| *of_stage.entry(reason).or_default() += n);
             }
-            for (label, rows) in &worker.stages {
-                let rows = rows.tally(label);
+            for (label, meter) in &worker.stages {
+                let rows = meter.tally(label);
                 let at = sum.stages.iter().position(|known| known.stage == *label);
                 let at = at.unwrap_or_else(|| {
                     sum.stages.push(StageRows { stage: label.clone(), ..StageRows::default() });
@@ -163,4 +211,9 @@ impl Account {
         self.stages.retain(|rows| rows.rows_in + rows.rows_out + rows.rows_failed > 0);
         self
     }
+}
+
+/// The lock, also after a panic of another holder: the lists are whole between pushes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,17 +12,20 @@
 //! ```
 
 mod books;
+mod cost;
 pub(crate) mod text;
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
+pub(crate) use books::Rings;
 pub use books::{Account, Books};
+pub use cost::Cost;
 use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, Timestamp};
 use serde::Serialize;
@@ -43,6 +46,11 @@ pub struct Live {
     pub packets: AtomicU64,
     /// Their bytes on the wire.
     pub bytes: AtomicU64,
+    /// Times that the source was asked for packets, and of these that it had some.
+    pub(crate) polls: AtomicU64,
+    pub(crate) busy_polls: AtomicU64,
+    /// The worker's thread, once it runs; 0 before.
+    pub(crate) thread: AtomicI32,
     /// Packets that found no place in its rings and that no card counts, as of the last second.
     pub(crate) lost: AtomicU64,
     last: AtomicI64,
@@ -56,6 +64,9 @@ impl Default for Live {
         Self {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            busy_polls: AtomicU64::new(0),
+            thread: AtomicI32::new(0),
             lost: AtomicU64::new(0),
             last: AtomicI64::new(0),
             verdicts: [const { AtomicU64::new(0) }; 256],
@@ -82,6 +93,8 @@ impl Live {
         }
         WorkerTally {
             passed,
+            busy_polls: self.busy_polls.load(Relaxed),
+            polls: self.polls.load(Relaxed),
             // Read after the verdicts and counted before them: of a worker that runs, no more
             // have passed or were dropped than were received.
             received: self.packets.load(Relaxed),
@@ -107,9 +120,11 @@ impl Tally {
     /// Counts a batch that the source gave.
     #[inline]
     pub(crate) fn received(&self, batch: &Batch<'_>) {
+        let Live { packets: count, bytes: sum, last: time, polls, busy_polls, .. } = &**self.live;
+        polls.store(polls.load(Relaxed) + 1, Relaxed);
         let Some(last) = batch.all().last() else { return };
         let bytes: u64 = batch.all().iter().map(|packet| u64::from(packet.wire_len())).sum();
-        let Live { packets: count, bytes: sum, last: time, .. } = &**self.live;
+        busy_polls.store(busy_polls.load(Relaxed) + 1, Relaxed);
         count.store(count.load(Relaxed) + batch.all().len() as u64, Relaxed);
         sum.store(sum.load(Relaxed) + bytes, Relaxed);
         time.store(last.time().0, Relaxed);
@@ -127,10 +142,16 @@ impl Tally {
     /// Counts a batch in which a stage failed: what was not dropped before did not pass.
     #[cold]
     pub(crate) fn failed(&self, batch: &Batch<'_>, stage: &str) {
-        let passed = self.live.verdicts[0].load(Relaxed);
-        self.verdicts(batch);
-        let failed = self.live.verdicts[0].load(Relaxed) - passed;
-        self.live.verdicts[0].store(passed, Relaxed);
+        let mut failed = 0;
+        for packet in batch.all() {
+            match packet.verdict() {
+                0 => failed += 1,
+                verdict => {
+                    let count = &self.live.verdicts[usize::from(verdict)];
+                    count.store(count.load(Relaxed) + 1, Relaxed);
+                }
+            }
+        }
         // A worker ends with its first failure.
         let _ = self.live.failed.set((stage.to_owned(), failed));
     }
@@ -165,6 +186,10 @@ pub struct WorkerTally {
     pub passed: u64,
     /// Packets that a stage dropped.
     pub dropped: Drops,
+    /// Times that the source was asked for packets.
+    pub polls: u64,
+    /// Times of these that it had some.
+    pub busy_polls: u64,
 }
 
 /// What one stage did, in all workers.
@@ -180,6 +205,8 @@ pub struct StageTally {
     pub rows_failed: u64,
     /// Its own counters.
     pub counters: Vec<(String, u64)>,
+    /// What it cost.
+    pub cost: Cost,
 }
 
 /// The books of a run.
@@ -211,8 +238,30 @@ impl Ledger {
     /// Adds up what the parts of the run report, and checks the sums.
     pub(crate) fn close(mut self, slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Self {
         self.stages = merge(slots, counters);
+        self.settle();
         self.imbalances = self.check();
         self
+    }
+
+    /// Works out what each stage cost for a packet.
+    fn settle(&mut self) {
+        let received = self.received();
+        self.stages.iter_mut().for_each(|stage| stage.cost.settle(received));
+    }
+
+    /// Takes off the interfaces what their drivers count that a ring has dropped.
+    pub(crate) fn without_double_counts(&mut self) {
+        for ring in self.rings.iter().filter(|ring| ring.counted_by_driver) {
+            let mut interfaces = self.interfaces.iter_mut();
+            if let Some(interface) = interfaces.find(|interface| interface.name == ring.interface) {
+                interface.without(ring.lost());
+            }
+        }
+    }
+
+    /// What each stage cost, as a table to be printed.
+    pub fn profile(&self) -> String {
+        cost::Profile(self).to_string()
     }
 
     /// Packets received by all workers.
@@ -314,6 +363,7 @@ fn merge(slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Vec<StageTally> 
         stage.rows_in += slot.rows_in;
         stage.rows_out += slot.rows_out;
         stage.rows_failed += slot.rows_failed;
+        stage.cost.add(&slot.cost);
     }
     for (label, name, value) in counters.iter().flatten() {
         let Some(stage) = stages.iter_mut().find(|stage| stage.stage == *label) else { continue };

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     path::Path,
     time::{Duration, Instant},
 };
@@ -358,10 +359,48 @@ impl Backlog {
     pub(super) fn put_aside(&mut self, at: usize, reason: &'static str, why: &str) {
         let Some(item) = self.window.remove(at) else { return };
         self.bytes -= item.bytes;
-        let (sink, rows) = (&self.tally.sink, item.rows);
+        self.keep_dead(&item.records, &[(0..item.records.num_rows(), why)], reason);
+        self.forget_spilled();
+    }
+
+    /// Takes these rows of so many batches from the front out of them for good; the rows are
+    /// numbered over all of these batches. What is not among them is left out of account.
+    pub(super) fn put_rows_aside(&mut self, batches: usize, refused: &[(usize, String)]) {
+        let mut refused: Vec<_> = refused.iter().map(|(row, why)| (*row, why.as_str())).collect();
+        refused.sort_by_key(|(row, _)| *row);
+        refused.dedup_by_key(|(row, _)| *row);
+        let (mut rest, mut begin) = (refused.as_slice(), 0);
+        for at in 0..batches.min(self.window.len()) {
+            let records = self.window[at].records.clone();
+            let end = begin + records.num_rows();
+            let (of_it, behind) = rest.split_at(rest.partition_point(|(row, _)| *row < end));
+            let mut parts: Vec<(Range<usize>, &str)> = Vec::new();
+            for (row, why) in of_it.iter().map(|(row, why)| (row - begin, *why)) {
+                match parts.last_mut() {
+                    Some((part, reason)) if part.end == row && *reason == why => part.end += 1,
+                    _ => parts.push((row..row + 1, why)),
+                }
+            }
+            if !parts.is_empty() {
+                self.keep_dead(&records, &parts, "refused");
+                self.window[at].rows -= of_it.len() as u64;
+            }
+            (rest, begin) = (behind, end);
+        }
+    }
+
+    /// Writes these rows of a batch to the dead letters, each part with its reason.
+    fn keep_dead(
+        &mut self,
+        records: &RecordBatch,
+        parts: &[(Range<usize>, &str)],
+        reason: &'static str,
+    ) {
+        let (sink, why) = (&self.tally.sink, parts.first().map_or("", |(_, why)| why));
+        let rows = parts.iter().map(|(part, _)| part.len() as u64).sum();
         let dropped = match &mut self.dead {
             None => Some((reason, "[engine] names no `spill` directory to keep them".to_owned())),
-            Some(dead) => match dead.put(&item.records, why, wall_clock().0) {
+            Some(dead) => match dead.put(records, parts, wall_clock().0) {
                 Ok(true) => None,
                 Ok(false) => Some(("dead_letters_full", "there is no room for more".to_owned())),
                 Err(error) => Some(("dead_letters_failed", error.to_string())),
@@ -382,6 +421,5 @@ impl Backlog {
             }
             *self.tally.dead_lettered.entry(reason).or_default() += rows;
         }
-        self.forget_spilled();
     }
 }

@@ -11,6 +11,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{ErrorKind, Seek as _, SeekFrom},
+    ops::Range,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -58,12 +59,17 @@ impl DeadLetters {
         &self.directory
     }
 
-    /// Puts records aside, and returns when they are on the disk; false where there is no room
-    /// for them any more.
+    /// Puts these parts of a batch aside, each with its reason, and returns when they are on the
+    /// disk; false where there is no room for them any more.
     ///
     /// # Errors
     /// When the disk does not take them.
-    pub(super) fn put(&mut self, records: &RecordBatch, reason: &str, now: i64) -> Result<bool> {
+    pub(super) fn put(
+        &mut self,
+        records: &RecordBatch,
+        parts: &[(Range<usize>, &str)],
+        now: i64,
+    ) -> Result<bool> {
         if records.get_array_memory_size() as u64 > self.left {
             return Ok(false);
         }
@@ -72,12 +78,13 @@ impl DeadLetters {
             None => self.create(records.schema(), now)?,
         };
         let file = &mut self.files[at];
-        let reasons =
-            StringArray::from_iter_values(std::iter::repeat_n(reason, records.num_rows()));
-        let mut columns = records.columns().to_vec();
-        columns.push(Arc::new(reasons));
-        let records = RecordBatch::try_new(Arc::clone(&file.with_reason), columns)?;
-        let written = file.writer.write(&records).map_err(Error::from);
+        let written = parts.iter().try_for_each(|(rows, reason)| {
+            let reasons = StringArray::from_iter_values(std::iter::repeat_n(reason, rows.len()));
+            let mut columns = records.slice(rows.start, rows.len()).columns().to_vec();
+            columns.push(Arc::new(reasons));
+            let records = RecordBatch::try_new(Arc::clone(&file.with_reason), columns)?;
+            file.writer.write(&records).map_err(Error::from)
+        });
         let disk = file.writer.get_mut();
         let written = written.and_then(|()| Ok(disk.sync_data()?));
         let length = disk.seek(SeekFrom::End(0));

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use ringmill_sdk::{Error, ErrorKind};
 
 use super::{
-    SinkTally,
+    Look, SinkTally,
     backlog::{Backlog, Lost},
     circuit::Circuit,
 };
@@ -128,6 +128,14 @@ impl Delivery {
             progress: now,
             last_error: String::new(),
         }
+    }
+
+    /// Shows how it goes.
+    pub(super) fn look(&self, look: &mut Look) {
+        look.tally.clone_from(&self.backlog.tally);
+        look.tally.spilled = self.backlog.spilled();
+        look.away = self.is_away() || self.lost.is_some();
+        look.trouble.clone_from(&self.last_error);
     }
 
     /// When the sink got on last.
@@ -292,6 +300,10 @@ impl Delivery {
             (Call::Write, ErrorKind::Refused) => {
                 self.refused(self.written, error);
                 return self.answered(now);
+            }
+            (Call::Flush, ErrorKind::Refused) if !error.rows().is_empty() => {
+                self.backlog.put_rows_aside(self.written, error.rows());
+                return self.acknowledged(now);
             }
             (Call::Flush, ErrorKind::Refused) if self.written > 0 => {
                 match std::mem::take(&mut self.written) {

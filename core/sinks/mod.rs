@@ -22,6 +22,7 @@ mod spill;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     collections::BTreeMap,
@@ -45,13 +46,15 @@ use crate::{
     host::{Board, Run},
     plan,
 };
-use backlog::{Backlog, Window};
+use backlog::Backlog;
 use circuit::Circuit;
 use dead::DeadLetters;
 use delivery::{Delivery, Terms};
 use post::Post;
 use spill::{Limits, Spill};
 pub use stamp::{Stamp, stamped};
+pub use window::Look;
+pub(crate) use window::Window;
 
 /// What became of the rows that were meant for one sink.
 ///
@@ -208,7 +211,7 @@ fn start(
     }
     let store = network || when_full == WhenFull::Spill;
     let pick = |(eager, other)| if network { eager } else { other };
-    let window = Window {
+    let kept = backlog::Window {
         // What a file has taken it keeps itself.
         batches: if store { entry.queue } else { 1 },
         bytes: if network { WINDOW.0 } else { WINDOW.1 },
@@ -217,8 +220,12 @@ fn start(
     let (flush_after, replay) = (pick(FLUSH_AFTER), terrain.replay);
     let terms = Terms { store, eager: network, flush_after, replay };
     let circuit = Circuit::new(entry.retries, Duration::from_secs(entry.retry_seconds));
-    let delivery =
-        Delivery::new(terms, circuit, Backlog::new(label, window, spill, dead), Instant::now());
+    let delivery = Delivery::new(
+        terms,
+        circuit,
+        Backlog::new(label.clone(), kept, spill, dead),
+        Instant::now(),
+    );
 
     let (made, ready) = bounded(1);
     let (requests, orders) = bounded(1);
@@ -245,6 +252,8 @@ fn start(
     // A thread that ends without a word has panicked; the post will tell.
     ready.recv().unwrap_or(Ok(()))?;
 
+    let window = Arc::new(Window::new(label, entry.queue, Arc::clone(&board)));
+    run.books.add_sink(Arc::clone(&window));
     let (queue, records) = bounded(entry.queue);
     let (stop, alive) = (Arc::clone(terrain.stop), Arc::clone(alive));
     let post = Post {
@@ -253,6 +262,7 @@ fn start(
         requests,
         replies,
         stop: Arc::clone(&stop),
+        window,
         replay,
         patience: if store { Duration::from_secs(entry.drain_seconds) } else { PATIENCE },
         on_failure: move || {

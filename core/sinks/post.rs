@@ -16,9 +16,10 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use ringmill_sdk::{DynStage, Error, Output};
 
 use super::{
-    SinkTally,
+    SinkTally, Window,
     delivery::{Call, Delivery, Request, Step},
     now as wall_clock,
+    window::Due,
 };
 
 /// A call that takes longer is told of.
@@ -54,6 +55,8 @@ pub(super) struct Post<F> {
     pub(super) queue: Receiver<RecordBatch>,
     pub(super) requests: Sender<Request>,
     pub(super) replies: Receiver<Result<(), Error>>,
+    /// Where others see how it goes.
+    pub(super) window: Arc<Window>,
     /// The run is to end.
     pub(super) stop: Arc<AtomicBool>,
     /// Old packets can wait: as long as a store gets on, the end of the run waits for it, as it
@@ -73,8 +76,16 @@ impl<F: Fn()> Post<F> {
         let mut in_call: Option<(Call, Instant)> = None;
         let (mut open, mut told, mut failed) = (true, false, false);
         let mut closing_since: Option<Instant> = None;
+        let mut due = Due::now();
         loop {
             let now = Instant::now();
+            if due.take(now) {
+                let queued = self.queue.len();
+                self.window.show(|look| {
+                    look.queued = queued;
+                    self.delivery.look(look);
+                });
+            }
             if (!open || self.stop.load(Relaxed)) && closing_since.is_none() {
                 closing_since = Some(now);
                 self.delivery.hurry(now);

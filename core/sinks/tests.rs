@@ -25,21 +25,32 @@ enum Event {
     /// A batch of so many rows comes.
     Batch(u8),
     /// The sink is called, if it has to be, and answers so.
-    Call(Option<ErrorKind>),
+    Call(Answer),
     /// Time passes.
     Wait(u16),
     /// The sink hangs.
     Hang,
 }
 
+/// What the sink says.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Good,
+    Bad(ErrorKind),
+    /// Each so many-th row is refused by its number, if it is a flush.
+    Named(u8),
+}
+
 fn event() -> impl Strategy<Value = Event> {
-    let good = Just(Event::Call(None));
+    let good = Just(Event::Call(Answer::Good));
     let kinds = [ErrorKind::Retry, ErrorKind::Refused, ErrorKind::Failed, ErrorKind::Panicked];
-    let bad = prop::sample::select(kinds.to_vec()).prop_map(|kind| Event::Call(Some(kind)));
+    let bad = prop::sample::select(kinds.to_vec()).prop_map(|kind| Event::Call(Answer::Bad(kind)));
+    let named = (1..5_u8).prop_map(|step| Event::Call(Answer::Named(step)));
     prop_oneof![
         6 => (1..9_u8).prop_map(Event::Batch),
         6 => good,
         2 => bad,
+        1 => named,
         2 => (0..1500_u16).prop_map(Event::Wait),
         1 => Just(Event::Hang),
     ]
@@ -78,6 +89,8 @@ struct Run {
     accepted: u64,
     /// Since the last flush, and for good.
     taken: Vec<u64>,
+    /// Since the last flush or failure.
+    latest: Vec<u64>,
     safe: Vec<u64>,
 }
 
@@ -95,7 +108,14 @@ impl Run {
         let backlog = Backlog::new("x".to_owned(), window, spill, dead);
         let now = Instant::now();
         let delivery = Delivery::new(terms, circuit, backlog, now);
-        Self { delivery, now, accepted: first, taken: Vec::new(), safe: Vec::new() }
+        Self {
+            delivery,
+            now,
+            accepted: first,
+            taken: Vec::new(),
+            latest: Vec::new(),
+            safe: Vec::new(),
+        }
     }
 
     fn batch(&mut self, rows: u64) {
@@ -106,7 +126,7 @@ impl Run {
     }
 
     /// One call of the sink, if one is due; gives whether all is over.
-    fn call(&mut self, answer: Option<ErrorKind>, closing: bool) -> bool {
+    fn call(&mut self, answer: Answer, closing: bool) -> bool {
         let request = match self.delivery.next(self.now, true, closing) {
             Step::Over => return true,
             Step::Wait(until) => {
@@ -116,12 +136,32 @@ impl Run {
             }
             Step::Do(request) => request,
         };
-        let result = answer.map_or(Ok(()), |kind| Err(Error::of(kind, "", "because")));
+        let result = match (&request, answer) {
+            (_, Answer::Bad(kind)) => Err(Error::of(kind, "", "because")),
+            (Request::Flush, Answer::Named(step)) if !self.latest.is_empty() => {
+                let rows = (0..self.latest.len()).step_by(step.into());
+                Err(Error::refused_rows(rows.map(|row| (row, "because".to_owned())).collect()))
+            }
+            _ => Ok(()),
+        };
         match (&request, &result) {
             (Request::Write(records), Ok(())) => {
-                self.taken.extend(records.column(0).as_primitive::<UInt64Type>().values());
+                let numbers = records.column(0).as_primitive::<UInt64Type>().values();
+                self.taken.extend(numbers);
+                self.latest.extend(numbers);
             }
-            (Request::Flush, Ok(())) => self.safe.append(&mut self.taken),
+            (Request::Flush, Ok(())) => {
+                self.safe.append(&mut self.taken);
+                self.latest.clear();
+            }
+            (Request::Flush, Err(error)) if !error.rows().is_empty() => {
+                let refused = |row: &usize| error.rows().iter().any(|(named, _)| named == row);
+                let latest = std::mem::take(&mut self.latest).into_iter().enumerate();
+                self.safe.extend(latest.filter(|(row, _)| !refused(row)).map(|(_, n)| n));
+                self.taken.clear();
+            }
+            (Request::Write(_), Err(error)) if error.kind() == ErrorKind::Refused => {}
+            (_, Err(_)) => self.latest.clear(),
             _ => {}
         }
         self.delivery.done(request.call(), result, self.now);
@@ -131,7 +171,7 @@ impl Run {
     fn end(mut self, good: bool) -> (SinkTally, u64, Vec<u64>) {
         self.delivery.hurry(self.now);
         let mut calls = 0;
-        let answer = (!good).then_some(ErrorKind::Retry);
+        let answer = if good { Answer::Good } else { Answer::Bad(ErrorKind::Retry) };
         while calls < 5000 && !self.call(answer, true) {
             calls += 1;
             if !good && calls == 20 {

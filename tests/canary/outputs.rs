@@ -25,20 +25,31 @@ pub(crate) const OUTPUTS: &[Output] = &[
     Output { name: "standard output", is: |name| name == "stdout", inside: nothing },
     Output { name: "standard error", is: |name| name == "stderr", inside: nothing },
     Output { name: "ledger", is: |name| name == "ledger.json", inside: nothing },
+    Output { name: "status", is: |name| name == "status.json", inside: nothing },
+    Output { name: "status, history", is: |name| name == "history.json", inside: nothing },
+    Output { name: "status page", is: |name| name == "page.html", inside: nothing },
+    Output { name: "metrics", is: |name| name == "metrics.txt", inside: nothing },
     Output { name: "manifest", is: |name| name.contains(".manifest.json"), inside: nothing },
     Output { name: "a sink of a plugin", is: |name| name == "loaded.jsonl", inside: nothing },
     Output { name: "jsonl", is: |name| name.ends_with(".jsonl"), inside: nothing },
     Output { name: "jsonl, compressed", is: |name| name.ends_with(".jsonl.zst"), inside: zstd },
+    Output { name: "requests to elasticsearch", is: |name| name == REQUESTS, inside: nothing },
     Output { name: "parquet", is: |name| name.ends_with(".parquet"), inside: parquet },
     Output {
         name: "parquet, unfinished",
         is: |name| name.ends_with(".parquet.inprogress") || name.ends_with(".parquet.footers"),
         inside: nothing,
     },
+    Output { name: "messages of kafka", is: |name| name == KAFKA, inside: nothing },
     Output { name: "spill", is: |name| name.ends_with(".spill"), inside: frames },
     Output { name: "dead letters", is: |name| name.ends_with(".arrows"), inside: nothing },
     Output { name: "spill, where it is", is: is_of_the_spill, inside: nothing },
 ];
+
+/// The file that has what lies in the topics of a broker.
+pub(crate) const KAFKA: &str = "messages.kafka";
+/// The file that has what was sent over `_bulk`.
+pub(crate) const REQUESTS: &str = "requests.elasticsearch";
 
 /// A file that was written.
 pub(crate) struct Written {

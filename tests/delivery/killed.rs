@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::scene::{Scene, files};
+use crate::{scene::Scene, spill::files};
 
 /// A small generator, so that a round that failed can be run again.
 struct Dice(u64);

@@ -145,7 +145,7 @@ fn a_hanging_store_stops_neither_its_neighbour_nor_the_run() {
 /// when it is flushed; all others arrive, those of the same batch too.
 #[test]
 fn what_is_refused_becomes_a_dead_letter() {
-    for options in ["", "at_flush = true"] {
+    for options in ["", "at_flush = true", "by_row = true"] {
         let scene = Scene::new(200);
         let ran = scene.run(&[("store", &format!("refuses = 50\n{options}"))]);
         assert_eq!((ran.code, ran.books("store")), (Some(0), [196, 0, 0, 4]), "{ran:#?}");

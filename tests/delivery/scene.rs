@@ -3,18 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Cursor,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use arrow_array::{RecordBatch, cast::AsArray as _, types::UInt64Type};
-use arrow_ipc::reader::StreamReader;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{engine, plugins};
+use crate::{
+    common::{engine, plugins},
+    spill,
+};
 
 pub(crate) struct Scene {
     directory: TempDir,
@@ -105,47 +106,19 @@ impl Scene {
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
 
-    /// What is in the spill log of a sink from the cursor on, by a reader of our own.
+    /// What is in the spill log of a sink from the cursor on.
     pub(crate) fn spilled(&self, name: &str) -> Vec<u64> {
-        let directory = self.path("spill").join(name);
-        let cursor = fs::read(directory.join("cursor")).ok();
-        let cursor = cursor.map_or(0, |bytes| u64::from_le_bytes(bytes[..8].try_into().unwrap()));
-        let mut all = Vec::new();
-        for path in files(&directory, "spill") {
-            let bytes = fs::read(path).unwrap();
-            let mut rest = bytes.get(8..).unwrap_or_default();
-            while let Some((head, behind)) = rest.split_first_chunk::<20>() {
-                let length = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
-                let sequence = u64::from_le_bytes(head[8..16].try_into().unwrap());
-                let Some((payload, behind)) = behind.split_at_checked(length) else { break };
-                // Torn, by the test itself.
-                let crc = crc32fast::hash(&[&head[..16], payload].concat());
-                if head[16..] != crc.to_le_bytes() {
-                    break;
-                }
-                if sequence >= cursor {
-                    let length = u32::from_le_bytes(payload[..4].try_into().unwrap()) as usize;
-                    let ipc = zstd::bulk::decompress(&payload[4..], length).unwrap();
-                    let mut reader = StreamReader::try_new(Cursor::new(ipc), None).unwrap();
-                    all.extend(numbers(&reader.next().unwrap().unwrap()));
-                }
-                rest = behind;
-            }
-        }
-        all
+        let batches = spill::batches(&self.path("spill").join(name));
+        batches.iter().flat_map(numbers).collect()
     }
 
     /// The dead letters of a sink: each reason with its numbers.
     pub(crate) fn dead(&self, name: &str) -> BTreeMap<String, Vec<u64>> {
         let mut dead: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for path in files(&self.path("spill").join(name).join("dead"), "arrows") {
-            let reader = StreamReader::try_new(fs::File::open(path).unwrap(), None).unwrap();
-            for records in reader {
-                let records = records.unwrap();
-                let reasons = records.column_by_name("refused").unwrap().as_string::<i32>();
-                for (reason, n) in reasons.iter().zip(numbers(&records)) {
-                    dead.entry(reason.unwrap().to_owned()).or_default().push(n);
-                }
+        for records in spill::dead_letters(&self.path("spill").join(name)) {
+            let reasons = records.column_by_name("refused").unwrap().as_string::<i32>();
+            for (reason, n) in reasons.iter().zip(numbers(&records)) {
+                dead.entry(reason.unwrap().to_owned()).or_default().push(n);
             }
         }
         dead
@@ -175,17 +148,6 @@ impl Ran {
             assert!(self.err.contains(text), "does not say {text:?}: {self:#?}");
         }
     }
-}
-
-/// Files with this ending, by name.
-pub(crate) fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|it| it == ending))
-        .collect();
-    paths.sort();
-    paths
 }
 
 fn numbers(records: &RecordBatch) -> Vec<u64> {

@@ -152,6 +152,10 @@ unsafe impl live::Ring for Ring {
         self.link
     }
 
+    fn fill_percent(&self) -> Option<u8> {
+        Some(self.blocks.fill_percent())
+    }
+
     fn counts(&mut self) -> Result<Counts, RingError> {
         if std::mem::take(&mut self.closing) {
             self.member.socket.settle();

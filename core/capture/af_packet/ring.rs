@@ -139,6 +139,15 @@ impl Blocks {
         }
     }
 
+    /// How many of a hundred blocks are ours.
+    pub(super) fn fill_percent(&self) -> u8 {
+        let ours =
+            |block: &usize| self.status(*block).load(Ordering::Relaxed) & libc::TP_STATUS_USER != 0;
+        let blocks = self.geometry.blocks;
+        let full = (0..blocks).filter(ours).count();
+        u8::try_from(100 * full / blocks).unwrap_or(100)
+    }
+
     /// Packets that the kernel counted and that were not found.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged

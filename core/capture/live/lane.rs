@@ -35,6 +35,9 @@ pub struct RingReport {
     pub most_received: u64,
     /// The most packets dropped in one second: a mean hides bursts.
     pub most_dropped: u64,
+    /// How much of it held packets at the last second, where it is known and while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fill_percent: Option<u8>,
     /// Why the counts are not whole, if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -125,6 +128,7 @@ impl<R: Ring> Lane<R> {
         let lost: u64 = dropped.values().sum();
         if second {
             report.seconds += 1;
+            report.fill_percent = self.ring.fill_percent();
             let (received_before, lost_before) = self.second;
             report.most_received =
                 report.most_received.max(received.saturating_sub(received_before));
@@ -139,6 +143,11 @@ impl<R: Ring> Lane<R> {
         self.report.lost_by_ring_alone()
     }
 
+    /// What it had counted when it was last asked.
+    pub(super) fn report(&self) -> &RingReport {
+        &self.report
+    }
+
     /// Whether all that was received has been taken.
     pub(super) fn is_drained(&mut self) -> bool {
         if self.ring.peek().is_some() {
@@ -151,6 +160,7 @@ impl<R: Ring> Lane<R> {
     /// Closes the ring; `failed` says that its packets were not all asked for.
     pub(super) fn close(mut self, failed: bool) -> RingReport {
         self.count(true);
+        self.report.fill_percent = None;
         if failed {
             self.report.not_taken = self.report.left();
         }

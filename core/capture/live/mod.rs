@@ -124,6 +124,11 @@ pub unsafe trait Ring {
     /// When the kernel does not say.
     fn counts(&mut self) -> Result<Counts, RingError>;
 
+    /// How much of the ring holds packets; called about once a second.
+    fn fill_percent(&self) -> Option<u8> {
+        None
+    }
+
     /// Whether the driver counts what found no place in this ring as its own loss, too. Then it is
     /// taken off what the interface counted.
     fn is_counted_by_driver(&self) -> bool {

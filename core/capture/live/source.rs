@@ -287,6 +287,10 @@ impl<B: Backend> Source for Live<B> {
         open.chain(self.closed.iter().map(RingReport::lost_by_ring_alone)).sum()
     }
 
+    fn rings(&self) -> Vec<RingReport> {
+        self.closed.iter().chain(self.lanes.iter().map(Lane::report)).cloned().collect()
+    }
+
     fn stop(&mut self) -> Filled {
         self.lanes.iter_mut().for_each(|lane| lane.ring.stop());
         self.stopped = Some(Instant::now());

@@ -120,9 +120,17 @@ impl Watch {
     /// What became of the interfaces.
     pub fn end(&self) -> Vec<InterfaceReport> {
         self.look();
-        let report = |watched: &Watched| {
+        for watched in &self.interfaces {
             let mut notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
             notes.count_now(&watched.name);
+        }
+        self.reports()
+    }
+
+    /// What has become of the interfaces when they were last looked at.
+    pub fn reports(&self) -> Vec<InterfaceReport> {
+        let report = |watched: &Watched| {
+            let notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
             let mut report = notes.report.clone();
             if !notes.running {
                 report.absent_ms += notes.ms();

@@ -16,6 +16,7 @@ pub struct Error {
     kind: ErrorKind,
     path: String,
     message: String,
+    rows: Vec<(usize, String)>,
 }
 
 /// What the engine may do about an [`Error`].
@@ -55,6 +56,17 @@ impl Error {
         Self::of(ErrorKind::Refused, "", message)
     }
 
+    /// Of all rows since the last flush that succeeded, numbered from 0 in the order they were
+    /// written, the store will never take these, and says why; all others are safe in it. The engine
+    /// puts them aside and goes on, without asking for anything again. For the `flush` of a sink
+    /// whose store names the rows.
+    #[must_use]
+    pub fn refused_rows(rows: Vec<(usize, String)>) -> Self {
+        let first = rows.first().map_or("no row is named", |(_, why)| why.as_str());
+        let message = format!("{} rows are refused: {first}", rows.len());
+        Self { rows, ..Self::refused(message) }
+    }
+
     /// The option at `path` (`"limits.idle"`, `"nets[1].width"`, relative to the stage's own
     /// table) is wrong.
     #[must_use]
@@ -65,7 +77,7 @@ impl Error {
     /// Any kind of error, as it arrives from a plugin.
     #[must_use]
     pub fn of(kind: ErrorKind, path: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { kind, path: path.to_string(), message: message.to_string() }
+        Self { kind, path: path.to_string(), message: message.to_string(), rows: Vec::new() }
     }
 
     /// What happened.
@@ -84,6 +96,17 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The rows that the store refused, where it named them, each with its reason.
+    #[must_use]
+    pub fn rows(&self) -> &[(usize, String)] {
+        &self.rows
+    }
+
+    /// The same, of these rows, as it arrives from a plugin.
+    pub(crate) fn with_rows(self, rows: Vec<(usize, String)>) -> Self {
+        Self { rows, ..self }
     }
 
     /// Puts what was being done in front of the message.

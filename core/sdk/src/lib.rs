@@ -31,6 +31,7 @@ mod factory;
 mod host;
 pub mod json;
 pub mod key;
+mod methods;
 mod options;
 mod packet;
 mod panics;
@@ -53,6 +54,7 @@ pub use encapsulation::{Encapsulation, Step};
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{DynStage, Factory, Role};
 pub use host::{Counter, CounterCell, Host, HostApi, Level};
+pub use methods::is_registered_method;
 pub use options::{NoOptions, OptionHelp, OptionValue};
 pub use packet::{
     BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4,

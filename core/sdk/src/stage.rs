@@ -142,6 +142,7 @@ impl<'a> Output<'a> {
 /// |---|---|
 /// | [`Error::retry`](crate::Error::retry) | tries again with the same records, after a while |
 /// | [`Error::refused`](crate::Error::refused) | tries the halves of the batch, down to single records, and puts those that are meant into a dead-letter file with the message |
+/// | [`Error::refused_rows`](crate::Error::refused_rows), from `flush` | puts these rows into a dead-letter file, each with its own message, and takes the others for safe |
 /// | any other, such as what `?` makes of an [`std::io::Error`] | with `when_full = "spill"` as after `retry`; else the sink is given up for this run |
 /// | a panic | the same, and with `when_full = "spill"` a new instance takes its place |
 ///

@@ -1,8 +1,9 @@
 //! Where a head begins and where it ends, while it still comes in pieces.
 
 use memchr::memchr;
+use ringmill_sdk::is_registered_method;
 
-use crate::{flags::is_registered, head::Kind, lenient::is_token};
+use crate::{head::Kind, lenient::is_token};
 
 /// What bytes at the beginning of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ fn is_request_line(bytes: &[u8]) -> bool {
         return false;
     };
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    is_registered(method)
+    is_registered_method(method)
         && matches!(line, [start @ .., minor] if minor.is_ascii_digit() && start.ends_with(b" HTTP/1."))
 }
 

@@ -151,59 +151,6 @@ impl Counters {
     }
 }
 
-/// Whether the method is in IANA's registry of HTTP methods.
-#[inline]
-pub(crate) fn is_registered(method: &[u8]) -> bool {
-    matches!(method, b"GET" | b"POST" | b"HEAD") || is_uncommon(method)
-}
-
-#[cold]
-fn is_uncommon(method: &[u8]) -> bool {
-    const METHODS: &[&str] = &[
-        "ACL",
-        "BASELINE-CONTROL",
-        "BIND",
-        "CHECKIN",
-        "CHECKOUT",
-        "CONNECT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LABEL",
-        "LINK",
-        "LOCK",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MKREDIRECTREF",
-        "MKWORKSPACE",
-        "MOVE",
-        "OPTIONS",
-        "ORDERPATCH",
-        "PATCH",
-        "POST",
-        "PRI",
-        "PROPFIND",
-        "PROPPATCH",
-        "PUT",
-        "QUERY",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "TRACE",
-        "UNBIND",
-        "UNCHECKOUT",
-        "UNLINK",
-        "UNLOCK",
-        "UPDATE",
-        "UPDATEREDIRECTREF",
-        "VERSION-CONTROL",
-    ];
-    METHODS.binary_search_by(|known| known.as_bytes().cmp(method)).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,16 +163,6 @@ mod tests {
             let row = format!("| `{word}` | {sentence} |");
             assert!(readme.lines().any(|line| line == row), "README.md lacks {row}");
             assert!(module.lines().any(|line| line == format!("//! {row}")), "lib.rs lacks {row}");
-        }
-    }
-
-    #[test]
-    fn methods() {
-        for method in ["GET", "HEAD", "ACL", "PROPFIND", "VERSION-CONTROL", "PRI"] {
-            assert!(is_registered(method.as_bytes()), "{method}");
-        }
-        for method in ["", "GETX", "get", "CCM_POST", "ZZZ"] {
-            assert!(!is_registered(method.as_bytes()), "{method}");
         }
     }
 }

@@ -12,9 +12,10 @@
 use std::mem::MaybeUninit;
 
 use httparse::{Error, ParserConfig, Status};
+use ringmill_sdk::is_registered_method;
 
 pub(crate) use crate::flags::Flags;
-use crate::{flags::is_registered, lenient};
+use crate::lenient;
 
 /// The most header fields that are taken of one head. Servers stop at 100 (Apache, nginx by
 /// size) or 128 (IIS); more than this is an attack or not a head.
@@ -92,7 +93,7 @@ fn request<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<Flags, Flags> 
     let head = bytes.get(..length).unwrap_or_default();
     let method = request.method.unwrap_or_default().as_bytes();
     let mut flags = lines(head, request.headers.len());
-    flags.set_if(Flags::UNKNOWN_METHOD, !is_registered(method));
+    flags.set_if(Flags::UNKNOWN_METHOD, !is_registered_method(method));
     to.start(&Start {
         head,
         method,

@@ -15,10 +15,9 @@
 //!
 //! Every byte is looked at a bounded number of times.
 
-use crate::{
-    flags::is_registered,
-    head::{Flags, Kind, LONGEST_LINE, MAX_FIELDS, Start, Take, is_status},
-};
+use ringmill_sdk::is_registered_method;
+
+use crate::head::{Flags, Kind, LONGEST_LINE, MAX_FIELDS, Start, Take, is_status};
 
 /// Reads the head that `bytes` begin with; `why` says what is already known of it.
 #[cold]
@@ -175,7 +174,7 @@ fn request_line<'a>(line: &Line<'a>) -> (Start<'a>, Flags) {
         flags.set_if(Flags::BAD_TARGET, !is_open);
         return (Start { method: text, ..Start::default() }, flags);
     };
-    flags.set_if(Flags::UNKNOWN_METHOD, !is_registered(method));
+    flags.set_if(Flags::UNKNOWN_METHOD, !is_registered_method(method));
     const VERSION: &[u8] = b" HTTP/";
     // The space after the method counts, so that a target may be empty. Of two words the second
     // is the target, whatever it looks like (RFC 1945, section 5.1: Simple-Request).

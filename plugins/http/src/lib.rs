@@ -66,6 +66,7 @@ mod framing;
 mod head;
 mod heads;
 mod lenient;
+mod mix;
 mod reassembly;
 mod rows;
 #[cfg(test)]
@@ -126,6 +127,7 @@ pub struct Http {
     flows: Flows,
     heads: Heads,
     flagged: Counters,
+    mix: mix::Counters,
     reassembly: Option<Reassembly>,
 }
 
@@ -184,6 +186,7 @@ impl Stage for Http {
             flows,
             heads,
             flagged: Counters::new(host),
+            mix: mix::Counters::new(host),
             reassembly: options.reassemble.then(|| Reassembly::new(limits, host)),
         })
     }
@@ -226,11 +229,12 @@ impl Stage for Http {
 }
 
 impl Http {
-    /// Tells the ledger how many heads had which flag.
+    /// Tells the ledger how many heads had which flag, and what the responses were.
     fn count(&mut self) {
         for kind in [Kind::Request, Kind::Response] {
             self.flagged.publish(self.heads.rows(kind).tally());
         }
+        self.mix.publish(self.heads.rows(Kind::Response).mix());
     }
 
     /// Each packet by itself.

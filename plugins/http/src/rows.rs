@@ -3,6 +3,8 @@
 //! A value goes from the packet straight into its column. Only the fields without a column
 //! wait until the head is read, because those of one name become one entry.
 
+mod writer;
+
 use std::{fmt::Write as _, sync::Arc};
 
 use ringmill_sdk::{
@@ -19,13 +21,13 @@ use ringmill_sdk::{
 use crate::{
     columns::{COLUMNS, Columns, Spec, Value},
     extras::Extras,
-    fields::{self, Column},
+    fields::Column,
     flags::Tally,
-    framing::{Framing, decimal},
-    head::{self, Flags, Kind, Start, Take},
-    text::Checked,
-    url::{cut_host, links_without_userinfo, without_userinfo},
+    framing::Framing,
+    head::{self, Flags, Kind},
+    mix::Mix,
 };
+use writer::Writer;
 
 /// Where and when a head was seen.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +112,8 @@ pub(crate) struct Rows {
     scratch: String,
     /// Heads by flag.
     tally: Tally,
+    /// Responses by what they are.
+    mix: Mix,
 }
 
 /// Where no column is.
@@ -217,6 +221,7 @@ impl Rows {
             waiting: Extras::default(),
             scratch: String::new(),
             tally: Tally::default(),
+            mix: Mix::default(),
         };
         rows.choose(&Columns::default(), false);
         rows
@@ -255,6 +260,11 @@ impl Rows {
         &mut self.tally
     }
 
+    /// Responses by what they are, of those that were added since this was emptied.
+    pub(crate) fn mix(&mut self) -> &mut Mix {
+        &mut self.mix
+    }
+
     /// Bytes of text in the rows, at most; counted because an Arrow column of text ends at
     /// 2 GiB.
     pub(crate) fn bytes(&self) -> usize {
@@ -285,15 +295,7 @@ impl Rows {
 
         let waiting = std::mem::take(&mut self.waiting).for_another();
         let kind = self.kind;
-        let mut writer = Writer {
-            rows: self,
-            flags: Flags::default(),
-            head: Checked::default(),
-            waiting,
-            filled: 0,
-            size: 0,
-            framing: Framing::default(),
-        };
+        let mut writer = Writer::new(self, waiting);
         let mut flags = head::read(kind, bytes, &mut writer);
         flags.set(writer.flags);
         flags.set(told.flags);
@@ -379,132 +381,4 @@ impl Rows {
         columns.push(self.flags.finish(rows));
         Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))
     }
-}
-
-/// Writes one row.
-struct Writer<'r, 'a> {
-    rows: &'r mut Rows,
-    flags: Flags,
-    head: Checked<'a>,
-    waiting: Extras<'a>,
-    /// One bit for each [`Column`] that has its value.
-    filled: u64,
-    /// At most as many bytes of text as this row will hold in its longest column.
-    size: usize,
-    framing: Framing,
-}
-
-impl<'a> Take<'a> for Writer<'_, 'a> {
-    #[inline]
-    fn start(&mut self, start: &Start<'a>) {
-        self.framing.start(start);
-        let (row, head) = (self.rows.rows, Checked::new(start.head));
-        self.head = head;
-        let rows = &mut *self.rows;
-        let mut is_utf8 = true;
-        // What is missing in the first line is null.
-        let mut put = |column: &mut Text, value: &[u8]| {
-            if !value.is_empty() {
-                is_utf8 &= put(column, row, head, value);
-            }
-        };
-        put(&mut rows.version, start.version);
-        match rows.kind {
-            Kind::Request => {
-                put(&mut rows.method, start.method);
-                match without_userinfo(start.target, start.target_cut) {
-                    (target, b"") => put(&mut rows.uri, target),
-                    (before, after) => put(&mut rows.uri, &[before, after].concat()),
-                }
-            }
-            Kind::Response => {
-                put(&mut rows.reason, start.reason);
-                if let Some(status) = start.status {
-                    rows.status_code.put(row, status);
-                }
-            }
-        }
-        self.size += longest(start.method.len() + start.target.len() + start.reason.len());
-        if !is_utf8 {
-            self.flags.set(Flags::NOT_UTF8);
-        }
-    }
-
-    #[inline]
-    fn field(&mut self, name: &'a str, value: &'a [u8], cut: bool) {
-        self.size += longest(name.len() + value.len());
-        self.framing.field(name.as_bytes(), value);
-        let known = fields::field(name.as_bytes());
-        let taken = match known {
-            Some(fields::Field::Column(column)) => self.own(column, value, cut),
-            _ => false,
-        };
-        if !taken {
-            self.waiting.push(name, value, known, cut);
-        }
-    }
-}
-
-impl<'a> Writer<'_, 'a> {
-    /// Whether the value is in its column now; else there is none, or it has one already.
-    #[inline]
-    fn own(&mut self, column: Column, value: &'a [u8], cut: bool) -> bool {
-        let (row, head) = (self.rows.rows, self.head);
-        let bit = 1 << column as u32;
-        if self.filled & bit != 0 {
-            return false;
-        }
-        let Some(cell) = self.rows.cell(column) else { return false };
-        let is_utf8 = match (cell, column.value()) {
-            (Cell::Number(numbers), _) => match decimal(value) {
-                // Of a number that is cut nobody knows how much is missing.
-                Some(number) if !cut => {
-                    numbers.put(row, number);
-                    true
-                }
-                _ => return false,
-            },
-            (Cell::Text(text), Value::Text | Value::Number) => put(text, row, head, value),
-            (Cell::Text(text), Value::Url) => put_url(text, row, head, value, cut),
-            (Cell::Text(text), Value::Authority) => {
-                put_url(text, row, head, if cut { cut_host(value) } else { value }, false)
-            }
-            (Cell::Text(text), Value::Links) => match links_without_userinfo(value, cut) {
-                None => put(text, row, head, value),
-                Some(value) => text.put_bytes(row, &value),
-            },
-        };
-        self.filled |= bit;
-        if !is_utf8 {
-            self.flags.set(Flags::NOT_UTF8);
-        }
-        true
-    }
-}
-
-/// Whether the URL was UTF-8.
-#[inline]
-fn put_url(column: &mut Text, row: usize, head: Checked<'_>, url: &[u8], cut: bool) -> bool {
-    match without_userinfo(url, cut) {
-        (url, b"") => put(column, row, head, url),
-        (before, after) => column.put_bytes(row, &[before, after].concat()),
-    }
-}
-
-/// Whether the value was UTF-8.
-#[inline]
-fn put(column: &mut Text, row: usize, head: Checked<'_>, value: &[u8]) -> bool {
-    match head.find(value) {
-        Some(value) => {
-            column.put(row, value);
-            true
-        }
-        None => column.put_bytes(row, value),
-    }
-}
-
-/// How long `bytes` may become: a byte that is not UTF-8 takes three, and `, ` may follow.
-#[inline]
-fn longest(bytes: usize) -> usize {
-    bytes.saturating_mul(3).saturating_add(2)
 }

@@ -476,7 +476,8 @@ fn only_live_tcp_packets_of_the_two_classes() {
             "heads.malformed 1",
             "heads.request 1",
             "heads.response 2",
-            "heads.truncated 1"
+            "heads.truncated 1",
+            "status.2xx 1"
         ]
     );
 }

@@ -13,6 +13,7 @@ use ringmill_sdk::{
 use crate::{
     Redact,
     fields::{Class, Fields},
+    memo::{Memo, Outcome},
     options::Options,
     redactor::Redactor,
     tally::Did,
@@ -24,17 +25,14 @@ pub(crate) struct Columns {
     /// Names of fields that do not come out do.
     names: bool,
     redactor: Redactor,
+    memo: Memo,
+    /// Of the key under which values are remembered.
+    period: Option<i64>,
     /// The schemas that came in, with what they become; a handful at most.
     schemas: Vec<(SchemaRef, Arc<Plan>)>,
     text: Text,
     map: TextMap,
-    scratch: Scratch,
-}
-
-/// What comes out of a value, and of a name.
-#[derive(Default)]
-struct Scratch {
-    value: String,
+    /// What comes out of a name.
     name: String,
 }
 
@@ -59,16 +57,21 @@ impl Columns {
             fields: Fields::new(&options.headers)?,
             names: options.names,
             redactor: Redactor::new(options, host)?,
+            memo: Memo::default(),
+            period: None,
             schemas: Vec::new(),
             text: Text::default(),
             map: TextMap::default(),
-            scratch: Scratch::default(),
+            name: String::new(),
         })
     }
 
-    /// See [`Stage::tick`]: forgets keys of epochs that are over.
+    /// See [`Stage::tick`]: forgets keys of epochs that are over, and what was made with them.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         self.redactor.hasher.tick(now);
+        if self.redactor.hasher.get().is_none() {
+            self.memo.clear();
+        }
     }
 
     /// Redacts rows of one period; without epochs there is none.
@@ -77,6 +80,10 @@ impl Columns {
         period: Option<i64>,
         records: RecordBatch,
     ) -> Result<RecordBatch> {
+        if period != self.period {
+            self.memo.clear();
+            self.period = period;
+        }
         period.map_or(Ok(()), |period| self.redactor.hasher.epoch(period))?;
         let plan = self.plan(records.schema_ref());
         if plan.todo.is_empty() {
@@ -144,20 +151,23 @@ impl Columns {
 
     /// `None` when all came out as it is.
     fn redact_text(&mut self, class: Class, values: &StringArray) -> Option<ArrayRef> {
-        let Self { redactor, text, scratch: Scratch { value: to, .. }, .. } = self;
+        let Self { redactor, memo, text, .. } = self;
+        if values.null_count() == values.len() {
+            return None;
+        }
         let mut changed = false;
         for (row, value) in values.iter().enumerate() {
             let Some(value) = value else { continue };
-            to.clear();
-            let comes_out = redactor.write(class, value, to);
-            let is_same = comes_out && to == value;
-            if !changed && !is_same {
+            let outcome = memo.redact(redactor, class, value);
+            if !changed && outcome != Outcome::Same {
                 changed = true;
                 let before = values.iter().take(row).enumerate();
                 before.for_each(|(row, value)| value.into_iter().for_each(|it| text.put(row, it)));
             }
-            if changed && comes_out {
-                text.put(row, to);
+            match outcome {
+                Outcome::Same if changed => text.put(row, value),
+                Outcome::Other(other) => text.put(row, other),
+                Outcome::Same | Outcome::Nothing => {}
             }
         }
         changed.then(|| text.finish(values.len()))
@@ -184,28 +194,32 @@ impl Columns {
     }
 
     fn entry(&mut self, key: &str, value: Option<&str>) {
-        let Self { fields, names, redactor, map, scratch, .. } = self;
-        let Scratch { value: to, name } = scratch;
-        to.clear();
+        let Self { fields, names, redactor, memo, map, name, .. } = self;
         let class = fields.field(key);
         let comes_out = match (class, value) {
-            (Some(class), Some(value)) => redactor.write(class, value, to),
-            (Some(_), None) => false,
+            (Some(class), Some(value)) => match memo.redact(redactor, class, value) {
+                Outcome::Same => Some(value),
+                Outcome::Other(other) => Some(other),
+                Outcome::Nothing => None,
+            },
+            (Some(_), None) => None,
             (None, _) => {
                 redactor.tally.add(Did::Unlisted);
-                false
+                None
             }
         };
-        if comes_out && fields.is_listed(key) {
-            return map.put(key, to);
-        }
         name.clear();
-        if comes_out {
-            redactor.name(key, name);
-            map.put(name, to);
-        } else if *names {
-            redactor.name(key, name);
-            map.put_null(name);
+        match comes_out {
+            Some(value) if fields.is_listed(key) => map.put(key, value),
+            Some(value) => {
+                redactor.name(key, name);
+                map.put(name, value);
+            }
+            None if *names => {
+                redactor.name(key, name);
+                map.put_null(name);
+            }
+            None => {}
         }
     }
 

@@ -38,6 +38,7 @@
 mod batch;
 mod fields;
 mod hash;
+mod memo;
 mod methods;
 mod options;
 mod redactor;

@@ -35,21 +35,42 @@ counted! {
     Odd = "scrubbed.odd",
 }
 
+/// How many kinds there are.
+pub(crate) const COUNTS: usize = NAMES.len();
+
 /// Counted since [`publish`](Tally::publish) was called last.
 pub(crate) struct Tally {
-    counts: [u64; NAMES.len()],
+    counts: [u64; COUNTS],
     counters: Vec<Counter>,
 }
 
 impl Tally {
     pub(crate) fn new(host: &Host) -> Self {
         let counters = NAMES.iter().map(|name| host.counter(name)).collect();
-        Self { counts: [0; NAMES.len()], counters }
+        Self { counts: [0; COUNTS], counters }
     }
 
     #[inline]
     pub(crate) fn add(&mut self, did: Did) {
         self.counts[did as usize] += 1;
+    }
+
+    pub(crate) fn counts(&self) -> [u64; COUNTS] {
+        self.counts
+    }
+
+    /// What was counted since then, if anything was; up to 255 of a kind.
+    pub(crate) fn since(&self, before: &[u64; COUNTS]) -> Option<[u8; COUNTS]> {
+        (self.counts != *before).then(|| {
+            std::array::from_fn(|at| u8::try_from(self.counts[at] - before[at]).unwrap_or(u8::MAX))
+        })
+    }
+
+    /// Counts the same once more.
+    pub(crate) fn repeat(&mut self, did: &[u8; COUNTS]) {
+        for (count, did) in self.counts.iter_mut().zip(did) {
+            *count += u64::from(*did);
+        }
     }
 
     pub(crate) fn publish(&mut self) {

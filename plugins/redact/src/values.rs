@@ -135,6 +135,25 @@ fn is_v6(text: &str) -> bool {
     is_zone && address.parse::<Ipv6Addr>().is_ok()
 }
 
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the form that almost all have.
+fn is_usual_date(text: &[u8]) -> bool {
+    const FORM: &[u8; 29] = b"aaa, 00 aaa 0000 00:00:00 GMT";
+    const DAYS: &[&[u8]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+    const MONTHS: &[&[u8]] = &[
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
+    let fits = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'a' => byte.is_ascii_alphabetic(),
+        _ => byte == form,
+    };
+    text.len() == FORM.len()
+        && text.iter().zip(FORM).all(fits)
+        && DAYS.contains(&&text[..3])
+        && MONTHS.contains(&&text[8..11])
+}
+
 /// A date in one of the three forms of RFC 9110, section 5.6.7, as far as its words tell.
 pub(crate) fn is_date(text: &str) -> bool {
     const WORDS: &[&str] = &[
@@ -167,6 +186,9 @@ pub(crate) fn is_date(text: &str) -> bool {
         "GMT",
         "UTC",
     ];
+    if is_usual_date(text.as_bytes()) {
+        return true;
+    }
     let is_number = |word: &str| word.len() <= 4 && word.bytes().all(|b| b.is_ascii_digit());
     text.len() <= 40
         && text.starts_with(|c: char| c.is_ascii_alphabetic())

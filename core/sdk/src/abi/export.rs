@@ -13,8 +13,9 @@ use abi_stable::{
 use arrow_array::RecordBatch;
 
 use super::{
-    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REmit, RError,
-    RHost, ROption, Root, Root_Ref, StageVt, StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REFUSED_ROWS, REmit,
+    RError, RHost, ROption, RRefusedRow, RefusedRowsVt, Root, Root_Ref, StageVt, StageVt_Ref,
+    Status,
     arrow::{Exports, Imports},
     no_query,
 };
@@ -214,10 +215,21 @@ extern "C" fn query_address_map<A: AddressMap>(what: RStr<'_>) -> *const c_void 
     if what.as_str() == ADDRESS_MAP { std::ptr::from_ref(table).cast() } else { std::ptr::null() }
 }
 
+unsafe extern "C" fn refused_rows<S: Sink>(instance: *mut Instance) -> RVec<RRefusedRow> {
+    // SAFETY: see above; `sink` puts this into the table of a `SinkStage<S>` only.
+    let own = unsafe { own::<SinkStage<S>>(instance) };
+    let rows = own.error.as_ref().map_or(&[][..], Error::rows).iter();
+    rows.map(|(row, why)| RRefusedRow { row: *row as u64, why: why.as_str().into() }).collect()
+}
+
 extern "C" fn query_sink<S: Sink>(what: RStr<'_>) -> *const c_void {
     static YES: u8 = 1;
-    let yes = S::NETWORK && what.as_str() == NETWORK;
-    if yes { (&raw const YES).cast() } else { std::ptr::null() }
+    let refused: &'static RefusedRowsVt = &const { RefusedRowsVt { take: refused_rows::<S> } };
+    match what.as_str() {
+        NETWORK if S::NETWORK => (&raw const YES).cast(),
+        REFUSED_ROWS => std::ptr::from_ref(refused).cast(),
+        _ => std::ptr::null(),
+    }
 }
 
 /// The table of one stage. For [`export_plugin!`](crate::export_plugin).

@@ -280,6 +280,26 @@ pub struct AddressMapVt {
 /// [`Sink::NETWORK`](crate::Sink::NETWORK) is set.
 pub const NETWORK: &str = "network";
 
+/// What [`StageVt::query`] of a sink is asked for its [`RefusedRowsVt`]. Another layout of it has
+/// another name.
+pub const REFUSED_ROWS: &str = "refused_rows.1";
+
+/// How the rows that a store refused by name come across.
+#[repr(C)]
+#[derive(Debug)]
+pub struct RefusedRowsVt {
+    /// The rows of the error that [`StageVt::take_error`] gives next.
+    pub take: unsafe extern "C" fn(*mut Instance) -> RVec<RRefusedRow>,
+}
+
+/// One row that a store refused; see [`Error::refused_rows`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Debug)]
+pub struct RRefusedRow {
+    pub row: u64,
+    pub why: RString,
+}
+
 /// What a plugin exports.
 #[repr(C)]
 #[derive(StableAbi)]

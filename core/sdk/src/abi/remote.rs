@@ -7,8 +7,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::{
-    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REmit, RError,
-    RHost, ROption, StageVt_Ref, Status,
+    ADDRESS_MAP, AddressMapVt, CArray, CSchema, FAILED, Instance, NETWORK, OK, REFUSED_ROWS, REmit,
+    RError, RHost, ROption, RefusedRowsVt, StageVt_Ref, Status,
     arrow::{Exports, Imports},
 };
 use crate::{
@@ -168,8 +168,19 @@ impl Remote {
 
     #[cold]
     fn error(&mut self) -> Error {
-        // SAFETY: the instance is alive and not in a call.
-        unsafe { self.table.take_error()(self.instance.as_ptr()) }.into()
+        let table = self.table.query()(REFUSED_ROWS.into()).cast::<RefusedRowsVt>();
+        // SAFETY: the name stands for this layout; the table is a constant of a library that is
+        // never unloaded.
+        let refused = unsafe { table.as_ref() }.map(|table| {
+            // SAFETY: the instance is alive and not in a call.
+            unsafe { (table.take)(self.instance.as_ptr()) }
+        });
+        // SAFETY: as before.
+        let error: Error = unsafe { self.table.take_error()(self.instance.as_ptr()) }.into();
+        let rows = refused.unwrap_or_default().into_iter();
+        error.with_rows(
+            rows.map(|it| (usize::try_from(it.row).unwrap_or(usize::MAX), it.why.into())).collect(),
+        )
     }
 }
 

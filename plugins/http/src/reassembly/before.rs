@@ -58,6 +58,7 @@ impl Reassembly {
         let number = self.table.dir(id, d).work;
         if let Some(work) = self.works.get(number) {
             let until = segment.seen.time.0.saturating_add(HOLD);
+            work.falls_due(until);
             work.before = Some(Before { first: segment.seq, until, taken: Vec::new() });
         }
     }

@@ -94,6 +94,12 @@ impl Early {
         self.stored.get(self.order.front()?.at as usize)?.stored()
     }
 
+    /// The sequence number of its first byte.
+    #[inline]
+    pub(super) fn front_seq(&self) -> Option<u32> {
+        Some(self.order.front()?.seq)
+    }
+
     /// All, in the order of their bytes.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stored> {
         self.order.iter().filter_map(|place| self.stored.get(place.at as usize)?.stored())
@@ -157,6 +163,10 @@ impl Early {
                 at
             }
             None => {
+                // Most gaps are one segment long.
+                if self.stored.capacity() == 0 {
+                    self.stored.reserve_exact(1);
+                }
                 self.stored.push(Slot::Taken(piece));
                 self.stored.len() as u32 - 1
             }
@@ -169,10 +179,7 @@ impl Early {
     pub(super) fn touch(&self) -> usize {
         let (front, back) = self.order.as_slices();
         let lines = front.iter().step_by(TOGETHER).chain(back.iter().step_by(TOGETHER));
-        let order = lines.fold(0, |all, place| all ^ place.seq);
-        let front = self.front().map_or(0, |front| front.seq);
-        let last = self.stored.last().is_some_and(|slot| slot.stored().is_some());
-        (order ^ front) as usize ^ usize::from(last)
+        lines.fold(0, |all, place| all ^ place.seq) as usize
     }
 }
 

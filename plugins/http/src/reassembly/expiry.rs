@@ -8,9 +8,10 @@
 use ringmill_sdk::Result;
 
 use super::{
-    GAP, HOLD, Reassembly,
+    Reassembly,
     early::Stored,
     table::{Dir, NONE, State},
+    work::{gap_ends, hold_ends},
 };
 use crate::{boundary, head::Flags, heads::Heads};
 
@@ -29,11 +30,11 @@ impl Reassembly {
     /// Waits no longer for what is due at `until`.
     #[inline]
     pub(super) fn expire(&mut self, id: u32, until: i64, heads: &mut Heads) -> Result {
-        let [one, other] = &self.table.flow(id).dirs;
-        if one.work & other.work == NONE {
-            return Ok(());
+        let due = |dir: &Dir| dir.work != NONE && self.works.may_be_due(dir.work, until);
+        if self.table.flow(id).dirs.iter().any(due) {
+            return self.expire_works(id, until, heads);
         }
-        self.expire_works(id, until, heads)
+        Ok(())
     }
 
     fn expire_works(&mut self, id: u32, until: i64, heads: &mut Heads) -> Result {
@@ -52,14 +53,15 @@ impl Reassembly {
         let mut first: Option<(i64, usize, Wait)> = None;
         for d in [0, 1] {
             let Dir { work, state, .. } = *self.table.dir(id, d);
-            let asks = self.table.dir(id, 1 - d).state == State::Head;
             let Some(work) = self.works.get(work) else { continue };
+            work.look();
+            let asks = self.table.dir(id, 1 - d).state == State::Head;
             let gap = work.gap(state);
             // While a head comes it may be the request's.
             let held = work.held.front().filter(|_| !asks);
             let deadlines = [
-                (gap.map(|early| early.segment().seen.time.0.saturating_add(GAP)), Wait::Gap),
-                (held.map(|it| it.seen.time.0.saturating_add(HOLD)), Wait::Request),
+                (gap.map(|early| gap_ends(&early.segment().seen)), Wait::Gap),
+                (held.map(|it| hold_ends(&it.seen)), Wait::Request),
                 (work.before.as_ref().map(|before| before.until), Wait::Before),
             ];
             for (deadline, wait) in deadlines {

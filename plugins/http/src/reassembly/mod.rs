@@ -24,6 +24,7 @@
 //! the same however often time is told.
 
 mod answers;
+mod batch;
 mod before;
 mod chunked;
 mod early;
@@ -37,23 +38,15 @@ mod syns;
 mod table;
 mod work;
 
-use ringmill_sdk::{BATCH, Batch, Class, Counter, Host, Packet, Result, Timestamp};
+use ringmill_sdk::{Counter, Host, Packet, Result, Timestamp};
 
-use crate::{
-    boundary::{self, Start},
-    flow::Flows,
-    heads::Heads,
-    rows::Seen,
-    seen,
-};
+use crate::{heads::Heads, rows::Seen};
+use batch::direction;
 use pairs::Pairs;
-use picked::Picked;
 use segment::{FIN, RST, SYN, Segment, Tcp, ahead, wire_length};
 use syns::Syns;
-use table::{Dir, Flow, NONE, State, Table};
+use table::{Dir, Flow, State, Table};
 use work::Works;
-
-const TCP: u8 = 6;
 
 /// How long a segment waits for those before it, in nanoseconds: longer than the first two
 /// retransmission timeouts of a usual connection (RFC 6298: 1 s, then 2 s).
@@ -158,14 +151,14 @@ fn units(time: Timestamp) -> u32 {
 
 impl Reassembly {
     pub(crate) fn new(limits: Limits, host: &Host) -> Self {
-        let secret = host.ephemeral_key("http.reassembly");
-        let word = |at: usize| {
-            secret.as_chunks::<8>().0.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes))
-        };
+        let secrets = ["http.reassembly", "http.syns.1", "http.syns.2", "http.syns.3"]
+            .map(|label| host.ephemeral_key(label));
+        let mut words = secrets.iter().flat_map(|secret| secret.as_chunks::<8>().0);
+        let mut word = || words.next().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Self {
             limits,
-            table: Table::new(limits.flows, word(0)),
-            syns: Syns::new(word(1)),
+            table: Table::new(limits.flows, word()),
+            syns: Syns::new(std::array::from_fn(|_| word())),
             works: Works::new(),
             pairs: Pairs::new(),
             tally: Default::default(),
@@ -188,112 +181,11 @@ impl Reassembly {
         }
     }
 
-    /// Looks at the packets of a batch.
-    pub(crate) fn packets(
-        &mut self,
-        batch: &Batch<'_>,
-        flows: &Flows,
-        heads: &mut Heads,
-    ) -> Result {
-        // Rounds, because none of these tables stays in the cache, and what is asked for together
-        // comes together: the filters and the SYNs first, then the index, then the connections
-        // themselves. No round but the last changes anything.
-        let packets = batch.all();
-        let mut candidates = Picked::default();
-        for (at, packet) in packets.iter().enumerate() {
-            candidates.pick(at, is_candidate(packet));
-        }
-        let (mut filtered, mut begun) = (Picked::default(), Picked::default());
-        for (at, packet) in candidates.of(packets) {
-            let may_be_there = self.table.coarse(packet.flow_hash()) > 0;
-            filtered.pick(at, is_head(packet) | may_be_there);
-            begun.pick(at, self.may_open(packet));
-        }
-        let touched = filtered.of(packets).map(|(_, packet)| self.table.fine(packet.flow_hash()));
-        std::hint::black_box(touched.fold(0, |all, count| all ^ count));
-        let touched = begun.of(packets).map(|(_, packet)| self.syns.touch(packet.flow_hash()));
-        std::hint::black_box(touched.fold(0, |all, tag| all ^ tag));
-
-        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
-        for (at, packet) in filtered.of(packets) {
-            if self.is_wanted(packet) {
-                keys[at] = key_of(packet, flows);
-                ids[asked] = self.table.first(keys[at]);
-                asked += 1;
-            }
-        }
-        let ids = &ids[..asked];
-        let touched = ids.iter().map(|id| self.table.key(*id));
-        std::hint::black_box(touched.fold(0, |all, key| all ^ key));
-        // What waits is touched at its beginning and its end.
-        let waits = ids.iter().flat_map(|id| self.table.works(*id));
-        let touched = waits.map(|number| self.works.touch(number));
-        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
-
-        for (at, packet) in candidates.of(packets) {
-            let key = keys.get(at).copied().unwrap_or(0);
-            self.packet(packet, key, flows, heads)?;
-        }
-        Ok(())
-    }
-
-    /// Whether it takes more than a look at the filter.
-    #[inline]
-    fn is_wanted(&self, packet: &Packet<'_>) -> bool {
-        is_head(packet) || self.table.may_have(packet.flow_hash())
-    }
-
-    /// `key` is 0 where it was not made yet.
-    #[inline]
-    fn packet(
-        &mut self,
-        packet: &Packet<'_>,
-        key: u64,
-        flows: &Flows,
-        heads: &mut Heads,
-    ) -> Result {
-        // Most packets of most connections end here, looked at in their descriptor only.
-        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
-            return Ok(());
-        }
-        let key = if key == 0 { key_of(packet, flows) } else { key };
-        self.flow(packet, &seen(packet, key), heads)
-    }
-
-    /// Whether it is a SYN, or there may have been one of its connection.
-    #[inline]
-    fn may_open(&self, packet: &Packet<'_>) -> bool {
-        (packet.tcp_flags() & SYN != 0) | self.syns.may_have(packet.flow_hash())
-    }
-
-    /// Whether a connection that is not there is to be taken up at this packet: it begins with a
-    /// head, or is near a SYN that was seen and may hold a piece of one. Remembers SYNs.
-    fn is_opening(&mut self, packet: &Packet<'_>) -> bool {
-        let Some(tcp) = Tcp::of(packet) else { return false };
-        let (hash, is_syn) = (packet.flow_hash(), tcp.flags & SYN != 0);
-        let is_head = is_head(packet);
-        let (d, seq) = (direction(packet), tcp.first());
-        if is_syn {
-            self.syns.put(hash, d, seq);
-        }
-        if is_head || wire_length(packet) == 0 {
-            return is_head;
-        }
-        let Some(first) = self.syns.is_near(hash, d, seq) else { return false };
-        let is_first = seq == first;
-        let may_be_http = matches!(packet.class(), Class::OTHER | Class::UNKNOWN)
-            && (!is_first || boundary::start(packet.payload()) != Start::Other);
-        if is_first && !may_be_http {
-            self.syns.forget(hash);
-        }
-        may_be_http
-    }
-
     /// A packet of a connection that is there or may be taken up.
     fn flow(&mut self, packet: &Packet<'_>, seen: &Seen, heads: &mut Heads) -> Result {
         let Some(tcp) = Tcp::of(packet) else { return Ok(()) };
         let d = direction(packet);
-        let (hash, now) = (packet.flow_hash(), units(packet.time()));
+        let now = units(packet.time());
         let mut found = self.table.find(seen.flow);
         if let Some(id) = found {
             self.expire(id, seen.time.0, heads)?;
@@ -314,7 +206,7 @@ impl Reassembly {
         let id = match found {
             Some(id) => id,
             None if !self.is_opening(packet) => return Ok(()),
-            None => match self.take_up(seen.flow, hash, now, heads)? {
+            None => match self.take_up(packet, seen.flow, heads)? {
                 Some(id) => id,
                 None => return Ok(()),
             },
@@ -339,16 +231,18 @@ impl Reassembly {
     }
 
     /// A new entry in the table.
-    fn take_up(&mut self, key: u64, hash: u64, now: u32, heads: &mut Heads) -> Result<Option<u32>> {
+    fn take_up(&mut self, packet: &Packet<'_>, key: u64, heads: &mut Heads) -> Result<Option<u32>> {
+        let now = units(packet.time());
         if self.table.is_full() {
             let Some(least) = self.table.least(now) else { return Ok(None) };
             self.count(Count::Evicted);
             self.end(least, heads)?;
         }
         self.count(Count::Flows);
-        let id = self.table.insert(key, hash, now);
+        let id = self.table.insert(key, packet.flow_hash(), now);
         let flow = self.table.flow_mut(id);
-        let firsts = self.syns.get(hash);
+        let ends = self.syns.ends(packet, direction(packet));
+        let firsts = self.syns.get(ends);
         for (dir, first) in flow.dirs.iter_mut().zip(firsts) {
             if let Some(first) = first {
                 *dir = Dir::from(first);
@@ -357,7 +251,7 @@ impl Reassembly {
         if firsts.contains(&None) {
             flow.set(Flow::UNSURE);
         }
-        self.syns.forget(hash);
+        self.syns.forget(ends);
         Ok(Some(id))
     }
 
@@ -472,42 +366,4 @@ impl Reassembly {
         self.count(Count::NoBuffer);
         Ok(false)
     }
-}
-
-/// Whether its payload begins with a head.
-#[inline]
-fn is_head(packet: &Packet<'_>) -> bool {
-    matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
-}
-
-/// Whether it can change anything: it has payload, on the wire at least, or begins or ends a
-/// connection.
-#[inline]
-fn is_candidate(packet: &Packet<'_>) -> bool {
-    let begins_or_ends = packet.tcp_flags() & (SYN | FIN | RST) != 0;
-    let has_payload = (packet.layers().payload_len > 0) | packet.is_truncated();
-    (packet.protocol() == TCP) & (packet.verdict() == 0) & (has_payload | begins_or_ends)
-}
-
-/// 0 from the lower end to the higher.
-#[inline]
-fn direction(packet: &Packet<'_>) -> usize {
-    let (src_port, dst_port) = packet.ports();
-    // As numbers: comparing arrays byte by byte is what a SYN would cost most.
-    let from = packet.frame().get(usize::from(packet.layers().l3) + 12..).unwrap_or_default();
-    if packet.ip_version() == 4
-        && let Some(both) = from.first_chunk()
-    {
-        let both = u64::from_be_bytes(*both);
-        return usize::from((both >> 32, src_port) > (both & 0xffff_ffff, dst_port));
-    }
-    let (src, dst) = packet.addresses();
-    usize::from((u128::from_be_bytes(src), src_port) > (u128::from_be_bytes(dst), dst_port))
-}
-
-/// The number of a packet's connection, under the flow numbers' key; never 0.
-#[inline]
-fn key_of(packet: &Packet<'_>, flows: &Flows) -> u64 {
-    let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
-    flows.number((&src, src_port), (&dst, dst_port), packet.protocol())
 }

@@ -35,3 +35,30 @@ impl Picked {
         numbers.filter_map(|at| Some((at, packets.get(at)?)))
     }
 }
+
+/// Flow hashes of which a packet was seen in this batch; may take others for one of them.
+pub(super) struct Marks([bool; Self::PLACES]);
+
+impl Marks {
+    const BITS: u32 = 10;
+    const PLACES: usize = 1 << Self::BITS;
+
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self([false; Self::PLACES])
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "10 bits are left")]
+    fn place(hash: u64) -> usize {
+        (hash >> (u64::BITS - Self::BITS)) as usize
+    }
+
+    /// Adds it, if `so`, and says whether it was there then.
+    #[inline]
+    pub(super) fn add(&mut self, hash: u64, so: bool) -> bool {
+        let place = &mut self.0[Self::place(hash)];
+        *place |= so;
+        *place
+    }
+}

@@ -94,8 +94,7 @@ impl Reassembly {
         }
         // Of what waits already, this is the second copy.
         let (work, next) = (dir.work, dir.next);
-        let first = self.works.get(work).and_then(|work| work.early.front());
-        match first.map(|first| first.segment().seq) {
+        match self.works.get(work).and_then(|work| work.early.front_seq()) {
             Some(first) if ahead(first, next) > 0 && ahead(segment.end(), first) > 0 => {
                 let (before, after) = segment.split(first);
                 self.works.keep(work, &after, next, self.limits.out_of_order_bytes);
@@ -178,7 +177,7 @@ impl Reassembly {
                 return Ok(());
             }
             let anything = matches!(state, State::Lost | State::Close | State::Other);
-            let wanted = |it: &Segment<'_>| anything || ahead(it.seq, next) <= 0;
+            let wanted = |seq: u32| anything || ahead(seq, next) <= 0;
             let Some(stored) = self.works.take_early(work, wanted) else { break };
             self.deliver(id, d, &stored.segment(), heads)?;
             self.works.spare.give_back(stored.into_bytes());

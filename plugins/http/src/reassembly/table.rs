@@ -281,9 +281,17 @@ impl Table {
         self.coarse.get(cell).copied().unwrap_or(u8::MAX)
     }
 
+    /// Reads what the fine one counts, if it will be asked, so that it is in the cache by then.
+    #[inline]
+    pub(super) fn touch(&self, flow_hash: u64) -> u8 {
+        // Always a load, of a cell that is there in any case: a branch would be mispredicted.
+        let cell = if self.coarse(flow_hash) > 0 { self.cell(flow_hash) } else { 0 };
+        self.filter.get(cell).copied().unwrap_or(0)
+    }
+
     /// What the fine one counts.
     #[inline]
-    pub(super) fn fine(&self, flow_hash: u64) -> u8 {
+    fn fine(&self, flow_hash: u64) -> u8 {
         self.filter.get(self.cell(flow_hash)).copied().unwrap_or(u8::MAX)
     }
 

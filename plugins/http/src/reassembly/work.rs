@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    GAP, HOLD,
     before::Before,
     early::{Early, Stored},
     segment::{Segment, ahead},
@@ -55,9 +56,24 @@ pub(super) struct Work {
     /// In the order of their sequence numbers.
     pub held: VecDeque<Held>,
     pub before: Option<Before>,
+    /// Nothing in it falls due before, so that most packets need not look for what does.
+    due: i64,
 }
 
 impl Work {
+    /// Something falls due at this time.
+    pub(super) fn falls_due(&mut self, time: i64) {
+        self.due = self.due.min(time);
+    }
+
+    /// Remembers when the first of what is there falls due, whatever hinders it now.
+    pub(super) fn look(&mut self) {
+        let early = self.early.front().map(|early| gap_ends(&early.segment().seen));
+        let held = self.held.front().map(|held| hold_ends(&held.seen));
+        let before = self.before.as_ref().map(|before| before.until);
+        self.due = [early, held, before].into_iter().flatten().min().unwrap_or(i64::MAX);
+    }
+
     /// The segment before which bytes are missing: none are behind a response that waits for
     /// its request.
     pub(super) fn gap(&self, state: State) -> Option<&Stored> {
@@ -68,6 +84,16 @@ impl Work {
         let Self { partial, early, held, before, .. } = self;
         partial.bytes.is_empty() && early.is_empty() && held.is_empty() && before.is_none()
     }
+}
+
+/// Until when a segment that was seen then waits for those before it.
+pub(super) fn gap_ends(seen: &Seen) -> i64 {
+    seen.time.0.saturating_add(GAP)
+}
+
+/// Until when a response that was seen then waits for its request.
+pub(super) fn hold_ends(seen: &Seen) -> i64 {
+    seen.time.0.saturating_add(HOLD)
 }
 
 /// All of them, within a bound of bytes.
@@ -116,6 +142,12 @@ impl Works {
         self.all.get_mut(number as usize)
     }
 
+    /// Whether something in it may be due.
+    #[inline]
+    pub(super) fn may_be_due(&self, number: u32, until: i64) -> bool {
+        self.all.get(number as usize).is_some_and(|work| work.due <= until)
+    }
+
     /// Reads what will be needed, so that it is in the cache by then.
     #[inline]
     pub(super) fn touch(&self, number: u32) -> usize {
@@ -136,7 +168,8 @@ impl Works {
             self.all.push(Work::default());
             self.made() - 1
         });
-        self.all[number as usize].owner = Some(id);
+        let work = &mut self.all[number as usize];
+        (work.owner, work.due) = (Some(id), i64::MAX);
         number
     }
 
@@ -198,18 +231,21 @@ impl Works {
     ) -> bool {
         let Some(work) = self.all.get_mut(number as usize) else { return false };
         self.bytes += work.early.keep(segment, next, &mut self.spare);
+        work.falls_due(gap_ends(&segment.seen));
         work.early.len() <= MOST_SEGMENTS && work.early.bytes() <= most
     }
 
-    /// The first of the segments that wait, if `wanted`.
+    /// The first of the segments that wait, if one that begins there is `wanted`.
     pub(super) fn take_early(
         &mut self,
         number: u32,
-        wanted: impl Fn(&Segment<'_>) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Option<Stored> {
         let work = self.all.get_mut(number as usize)?;
-        work.early.front().filter(|it| wanted(&it.segment()))?;
+        work.early.front_seq().filter(|seq| wanted(*seq))?;
         let (first, size) = work.early.pop_front()?;
+        // Who comes first now was not looked at.
+        work.due = i64::MIN;
         self.bytes -= size;
         Some(first)
     }
@@ -222,12 +258,15 @@ impl Works {
     pub(super) fn hold(&mut self, number: u32, held: Held) {
         let Some(work) = self.all.get_mut(number as usize) else { return };
         self.bytes += size_of::<Held>() + held.head.capacity();
+        work.falls_due(hold_ends(&held.seen));
         let at = work.held.partition_point(|it| ahead(it.seq, held.seq) <= 0);
         work.held.insert(at, held);
     }
 
     pub(super) fn take_held(&mut self, number: u32) -> Option<Held> {
-        let held = self.get(number)?.held.pop_front()?;
+        let work = self.get(number)?;
+        let held = work.held.pop_front()?;
+        work.due = i64::MIN;
         self.bytes -= size_of::<Held>() + held.head.capacity();
         Some(held)
     }

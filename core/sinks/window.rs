@@ -1,0 +1,70 @@
+//! How a sink does, to be looked at from outside while it runs.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::SinkTally;
+use crate::host::Board;
+
+/// How often it is brought up to date at most.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// How a sink does.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// What has become of its rows; `spilled` is what lies in its spill log now.
+    pub tally: SinkTally,
+    /// Batches that wait in its queue.
+    pub queued: usize,
+    /// Batches that the queue holds.
+    pub queue: usize,
+    /// It counts as away.
+    pub away: bool,
+    /// Why its last call failed; empty after one that did not.
+    pub trouble: String,
+}
+
+/// One sink's place for it: its own thread writes, anyone reads.
+pub(crate) struct Window {
+    board: Arc<Board>,
+    look: Mutex<Look>,
+}
+
+impl Window {
+    pub(super) fn new(label: String, queue: usize, board: Arc<Board>) -> Self {
+        let tally = SinkTally { sink: label, ..SinkTally::default() };
+        Self { board, look: Mutex::new(Look { tally, queue, ..Look::default() }) }
+    }
+
+    /// How it does.
+    pub(crate) fn look(&self) -> Look {
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counters = self.board.counters().into_iter();
+        look.tally.counters = counters.map(|(_, name, n)| (name, n)).collect();
+        look
+    }
+
+    pub(super) fn show(&self, with: impl FnOnce(&mut Look)) {
+        with(&mut self.look.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// When the window is due.
+pub(super) struct Due(Option<Instant>);
+
+impl Due {
+    pub(super) fn now() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is; then the next time is a while later.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let due = self.0.is_none_or(|at| now >= at);
+        if due {
+            self.0 = Some(now + INTERVAL);
+        }
+        due
+    }
+}

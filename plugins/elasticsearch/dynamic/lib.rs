@@ -1,0 +1,3 @@
+//! The `elasticsearch` sink as a plugin.
+
+ringmill_sdk::export_plugin!(sink ringmill_elasticsearch::Elasticsearch);

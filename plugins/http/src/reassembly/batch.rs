@@ -1,0 +1,154 @@
+//! The packets of a batch: which of them are looked at closer.
+//!
+//! Most packets are of connections without HTTP. Those end here, by their descriptors, which are
+//! in the cache, and by filters, which mostly are.
+
+use ringmill_sdk::{BATCH, Batch, Class, Packet, Result};
+
+use super::{
+    Reassembly,
+    picked::{Marks, Picked},
+    segment::{FIN, RST, SYN, Tcp, wire_length},
+    table::NONE,
+};
+use crate::{
+    TCP,
+    boundary::{self, Start},
+    flow::Flows,
+    heads::Heads,
+    seen,
+};
+
+impl Reassembly {
+    /// Looks at the packets of a batch.
+    pub(crate) fn packets(
+        &mut self,
+        batch: &Batch<'_>,
+        flows: &Flows,
+        heads: &mut Heads,
+    ) -> Result {
+        // Rounds, because none of these tables stays in the cache, and what is asked for together
+        // comes together: the filters and the SYNs first, then the index, then the connections
+        // themselves. Only the last round decides; those before it may pick a packet too many,
+        // but none too few, so what the last one may add to the filters is marked before.
+        let packets = batch.all();
+        let (mut picked, mut begun) = (Picked::default(), Marks::new());
+        for (at, packet) in packets.iter().enumerate() {
+            let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
+            let is_syn = packet.tcp_flags() & SYN != 0;
+            let has_head = begun.add(hash, is_candidate & is_head(packet));
+            let may_be_there = (self.table.coarse(hash) > 0) | has_head;
+            let may_begin = self.syns.mark(hash, is_candidate & is_syn);
+            picked.pick(at, is_candidate & (may_be_there | may_begin));
+        }
+        let hashes = picked.of(packets).map(|(_, packet)| packet.flow_hash());
+        let touched = hashes.map(|hash| self.syns.touch(hash) ^ u32::from(self.table.touch(hash)));
+        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+
+        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
+        for (at, packet) in picked.of(packets) {
+            if self.is_wanted(packet) {
+                keys[at] = key_of(packet, flows);
+                ids[asked] = self.table.first(keys[at]);
+                asked += 1;
+            }
+        }
+        let ids = &ids[..asked];
+        let touched = ids.iter().map(|id| self.table.key(*id));
+        std::hint::black_box(touched.fold(0, |all, key| all ^ key));
+        // What waits is touched at its beginning and its end.
+        let waits = ids.iter().flat_map(|id| self.table.works(*id));
+        let touched = waits.map(|number| self.works.touch(number));
+        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+
+        for (at, packet) in picked.of(packets) {
+            let key = keys.get(at).copied().unwrap_or(0);
+            self.packet(packet, key, flows, heads)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it takes more than a look at the filter.
+    #[inline]
+    fn is_wanted(&self, packet: &Packet<'_>) -> bool {
+        is_head(packet) || self.table.may_have(packet.flow_hash())
+    }
+
+    /// `key` is 0 where it was not made yet.
+    #[inline]
+    fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        key: u64,
+        flows: &Flows,
+        heads: &mut Heads,
+    ) -> Result {
+        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
+            return Ok(());
+        }
+        let key = if key == 0 { key_of(packet, flows) } else { key };
+        self.flow(packet, &seen(packet, key), heads)
+    }
+
+    /// Whether it is a SYN, or there may have been one of its connection.
+    #[inline]
+    fn may_open(&self, packet: &Packet<'_>) -> bool {
+        (packet.tcp_flags() & SYN != 0) | self.syns.may_have(packet.flow_hash())
+    }
+
+    /// Whether a connection that is not there is to be taken up at this packet: it begins with a
+    /// head, or is near a SYN that was seen and may hold a piece of one. Remembers SYNs.
+    pub(super) fn is_opening(&mut self, packet: &Packet<'_>) -> bool {
+        let Some(tcp) = Tcp::of(packet) else { return false };
+        let (is_head, is_syn) = (is_head(packet), tcp.flags & SYN != 0);
+        let (d, seq) = (direction(packet), tcp.first());
+        let ends = self.syns.ends(packet, d);
+        if is_syn {
+            self.syns.put(ends, d, seq);
+        }
+        if is_head || wire_length(packet) == 0 {
+            return is_head;
+        }
+        let Some(first) = self.syns.is_near(ends, d, seq) else { return false };
+        let is_first = seq == first;
+        let may_be_http = matches!(packet.class(), Class::OTHER | Class::UNKNOWN)
+            && (!is_first || boundary::start(packet.payload()) != Start::Other);
+        if is_first && !may_be_http {
+            self.syns.forget(ends);
+        }
+        may_be_http
+    }
+}
+
+/// Whether its payload begins with a head.
+#[inline]
+fn is_head(packet: &Packet<'_>) -> bool {
+    matches!(packet.class(), Class::HTTP_REQUEST | Class::HTTP_RESPONSE)
+}
+
+/// Whether it can change anything: it has payload, on the wire at least, or begins or ends a
+/// connection.
+#[inline]
+fn is_candidate(packet: &Packet<'_>) -> bool {
+    let begins_or_ends = packet.tcp_flags() & (SYN | FIN | RST) != 0;
+    let has_payload = (packet.layers().payload_len > 0) | packet.is_truncated();
+    (packet.protocol() == TCP) & (packet.verdict() == 0) & (has_payload | begins_or_ends)
+}
+
+/// 0 one way, 1 the other: to the lower port, or between equal ports to the lower address.
+#[inline]
+pub(super) fn direction(packet: &Packet<'_>) -> usize {
+    let (src_port, dst_port) = packet.ports();
+    if src_port == dst_port {
+        let (src, dst) = packet.addresses();
+        return usize::from(src > dst);
+    }
+    usize::from(src_port > dst_port)
+}
+
+/// The number of a packet's connection, under the flow numbers' key; never 0.
+#[inline]
+fn key_of(packet: &Packet<'_>, flows: &Flows) -> u64 {
+    let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
+    flows.number((&src, src_port), (&dst, dst_port), packet.protocol())
+}

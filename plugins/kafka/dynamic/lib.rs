@@ -1,0 +1,3 @@
+//! The `kafka` sink as a plugin.
+
+ringmill_sdk::export_plugin!(sink ringmill_kafka::Kafka);

@@ -1,0 +1,28 @@
+//! The `kafka` sink with Apache Kafka itself: what comes out of it is what went in, also when
+//! one of the two is killed or hangs.
+//!
+//! `RINGMILL_ROUNDS=20` makes a long chaos of a short one, and `RINGMILL_RECORDS=1000000` sends
+//! so many records instead of a few.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
+
+#[path = "kafka/broker.rs"]
+mod broker;
+#[path = "kafka/chaos.rs"]
+mod chaos;
+mod common;
+#[path = "kafka/runs.rs"]
+mod runs;
+#[path = "kafka/scene.rs"]
+mod scene;
+#[path = "kafka/speed.rs"]
+mod speed;
+#[path = "common/spill.rs"]
+mod spill;
+#[path = "kafka/topics.rs"]
+mod topics;
+
+/// A number from the environment.
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect(name))
+}

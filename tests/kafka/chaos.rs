@@ -1,0 +1,149 @@
+//! `kill -9` of the broker, of the engine and of both, and a broker that hangs, at any moment:
+//! no record is missing that was acknowledged or spilled.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::PathBuf,
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringmill_bench::workload::{Limit, Mix, generate};
+
+use crate::{
+    asked,
+    broker::Broker,
+    runs::{id_of, record_ids},
+    scene::Scene,
+    spill, topics,
+};
+
+/// A small generator, so that a round that failed can be run again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn sleep(&mut self, most: u64) {
+        thread::sleep(Duration::from_millis(self.roll(most)));
+    }
+}
+
+/// What happens in a round.
+const ROUNDS: [Round; 4] = [
+    Round { name: "both are killed", engine_dies: true, broker: Fate::Dies },
+    Round { name: "the broker hangs", engine_dies: false, broker: Fate::Hangs },
+    Round { name: "the broker is killed", engine_dies: false, broker: Fate::Dies },
+    Round { name: "the engine is killed", engine_dies: true, broker: Fate::Lives },
+];
+
+struct Round {
+    name: &'static str,
+    engine_dies: bool,
+    broker: Fate,
+}
+
+#[derive(PartialEq)]
+enum Fate {
+    Lives,
+    Dies,
+    Hangs,
+}
+
+#[test]
+fn no_acknowledged_or_spilled_record_is_lost() {
+    let rounds = asked("RINGMILL_ROUNDS").unwrap_or(2);
+    let seed = asked("RINGMILL_SEED").unwrap_or_else(|| std::process::id().into());
+    let Some(broker) = Broker::start() else { return };
+    println!("RINGMILL_SEED={seed}");
+    let mut dice = Dice(seed);
+    let mut scene = Scene::new(&broker.address(), "chaos");
+    scene.options += "drain_seconds = 3\ntimeout_seconds = 2\nretry_seconds = 1\n";
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    let started = Instant::now();
+    for number in 0..rounds {
+        let round = &ROUNDS[usize::try_from(number % 4).unwrap()];
+        // Each with records of its own: the same ones would hide a loss.
+        let capture = capture(&scene, seed.wrapping_mul(1000) + number);
+        let mut engine = scene.command(&[&capture]).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(500));
+        dice.sleep(2000);
+        match round.broker {
+            Fate::Lives => {}
+            Fate::Dies => broker.kill(),
+            Fate::Hangs => broker.pause(),
+        }
+        dice.sleep(1500);
+        if round.engine_dies && dice.roll(2) == 0 {
+            engine.kill().unwrap();
+        }
+        match round.broker {
+            Fate::Lives => {}
+            Fate::Dies => broker.again(),
+            Fate::Hangs => {
+                dice.sleep(4000);
+                broker.resume();
+            }
+        }
+        if round.engine_dies {
+            dice.sleep(500);
+            engine.kill().unwrap();
+        }
+        let done = end(&mut engine);
+        let spilled: BTreeSet<String> =
+            spill::batches(&scene.spill()).iter().flat_map(record_ids).collect();
+        let come = topics::ids(&topics::read(&broker.address(), "chaos"));
+        if done {
+            // It ended by itself, with books that balance: then all of its records are kept.
+            let lines: BTreeSet<String> = scene.lines().iter().map(|line| id_of(line)).collect();
+            let missing = lines.iter().filter(|id| !spilled.contains(*id) && !come.contains(*id));
+            assert_eq!(missing.count(), 0, "seed {seed}, round {number}: {}", round.name);
+            kept.extend(lines);
+        }
+        println!(
+            "round {number}: {}; the engine {}; {} records in the topics, {} spilled",
+            round.name,
+            if done { "ended by itself" } else { "was killed" },
+            come.len(),
+            spilled.len()
+        );
+        kept.extend(come);
+        kept.extend(spilled);
+        std::fs::remove_file(capture).unwrap();
+    }
+    let ran = scene.run(&[capture(&scene, seed.wrapping_mul(1000) + rounds)]);
+    assert_eq!(ran.books()[1..], [0, 0, 0], "seed {seed}: {ran:?}");
+    kept.extend(scene.lines().iter().map(|line| id_of(line)));
+    let messages = topics::read(&broker.address(), "chaos");
+    let come = topics::ids(&messages);
+    let missing = kept.difference(&come).count();
+    println!(
+        "{rounds} rounds in {:.0} s: {} records kept, {missing} missing, {} came twice",
+        started.elapsed().as_secs_f64(),
+        kept.len(),
+        topics::duplicates(&messages)
+    );
+    assert_eq!(missing, 0, "seed {seed}: of {} records", kept.len());
+    assert!(kept.len() > 5000, "seed {seed}: it tests nothing: {}", kept.len());
+}
+
+/// Heads for a second or two of the engine.
+fn capture(scene: &Scene, seed: u64) -> PathBuf {
+    let path = scene.path(&format!("{seed}.pcap"));
+    let mut out = BufWriter::new(File::create(&path).unwrap());
+    generate(Mix::Heavy, Limit::Packets(20_000), seed, &mut out).unwrap();
+    out.flush().unwrap();
+    path
+}
+
+/// Whether it ended by itself, and well.
+fn end(engine: &mut Child) -> bool {
+    engine.wait().unwrap().success()
+}

@@ -1,0 +1,188 @@
+//! How fast the sink is beside a bare client that has its messages ready.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use arrow_array::{
+    RecordBatch,
+    cast::AsArray as _,
+    types::{TimestampNanosecondType, UInt64Type},
+};
+use rdkafka::{
+    ClientConfig,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use ringmill::{Engine, config, sdk};
+use ringmill_bench::workload::{Limit, Mix, generate};
+use ringmill_kafka::Kafka;
+use sdk::{
+    Factory, json, parse_config,
+    prelude::{Host, NoOptions, Result, Sink},
+    schema,
+    testing::TestHost,
+};
+
+use crate::{broker::Broker, runs::record_ids};
+
+/// What the engine leaves unacknowledged at most, in bytes of memory: then it flushes.
+const WINDOW: usize = 16 << 20;
+const ROUNDS: usize = 5;
+
+static BATCHES: Mutex<Vec<RecordBatch>> = Mutex::new(Vec::new());
+
+/// Keeps what comes.
+struct Keep;
+
+impl Sink for Keep {
+    const NAME: &'static str = "keep";
+    type Config = NoOptions;
+
+    fn new(_: NoOptions, _: &Host) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn write(&mut self, records: &RecordBatch) -> Result {
+        BATCHES.lock().unwrap().push(records.clone());
+        Ok(())
+    }
+}
+
+/// A message as the bare client has it.
+struct Ready {
+    topic: String,
+    key: String,
+    time: i64,
+    headers: [(&'static str, String); 3],
+    payload: Vec<u8>,
+}
+
+#[test]
+#[ignore = "measures; run it alone, with --release and --nocapture"]
+fn the_sink_beside_a_bare_client() {
+    let Some(broker) = Broker::start() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let capture = directory.path().join("heavy.pcap");
+    let mut out = BufWriter::new(File::create(&capture).unwrap());
+    generate(Mix::Heavy, Limit::Packets(400_000), 1, &mut out).unwrap();
+    out.flush().unwrap();
+    let batches = batches(&[capture]);
+    let ready = ready(&batches);
+    let bytes: usize = ready.iter().map(|message| message.payload.len()).sum();
+    println!("{} records, {:.0} bytes each", ready.len(), bytes as f64 / ready.len() as f64);
+    let address = broker.address();
+    // The topics are made, and the broker is warm.
+    bare(&address, &ready);
+    let (mut bares, mut sinks) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bares.push(bare(&address, &ready));
+        sinks.push(sink(&address, &batches));
+    }
+    let rate = |times: &mut Vec<Duration>| {
+        times.sort();
+        ready.len() as f64 / times[ROUNDS / 2].as_secs_f64()
+    };
+    let (bare, sink) = (rate(&mut bares), rate(&mut sinks));
+    println!("bare client {bare:.0} records/s, sink {sink:.0}, {:.0} %", 100.0 * sink / bare);
+    println!("bare client {bares:.2?}\nsink        {sinks:.2?}");
+    assert!(sink >= 0.8 * bare, "the sink is slower than 80 % of a bare client");
+}
+
+/// The records in these captures, as they come to a sink.
+pub(crate) fn batches(captures: &[PathBuf]) -> Vec<RecordBatch> {
+    let text = format!(
+        "[engine]\nworkers = 1\n[capture]\nfrom = \"file\"\nfiles = {captures:?}\n\
+         [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
+         [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"redact\"\n\
+         [[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n[[sink]]\nuse = \"keep\"\n"
+    );
+    let config = config::parse(Path::new("(in the test)"), text).unwrap();
+    let engine = Engine::with(config, &[Factory::sink::<Keep>()]).unwrap();
+    assert!(engine.run(|_| ()).unwrap().is_good());
+    std::mem::take(&mut *BATCHES.lock().unwrap())
+}
+
+fn ready(batches: &[RecordBatch]) -> Vec<Ready> {
+    let mut writer = json::Writer::default();
+    let mut all = Vec::new();
+    for records in batches {
+        let record = schema::record_name(records.schema_ref()).to_owned();
+        let manifest = records.schema_ref().metadata()["ringmill.manifest_id"].clone();
+        let ids = record_ids(records);
+        let flows = records.column_by_name("flow").unwrap().as_primitive::<UInt64Type>();
+        let times = records.column_by_name("time").unwrap();
+        let times = times.as_primitive::<TimestampNanosecondType>();
+        let rows = writer.rows(records).unwrap();
+        for (row, id) in ids.into_iter().enumerate() {
+            let mut payload = Vec::new();
+            rows.append(row, &mut payload);
+            all.push(Ready {
+                topic: format!("speed.{record}"),
+                key: flows.value(row).to_string(),
+                time: times.value(row) / 1_000_000,
+                headers: [
+                    ("manifest", manifest.clone()),
+                    ("record", record.clone()),
+                    ("record_id", id),
+                ],
+                payload,
+            });
+        }
+    }
+    all
+}
+
+fn bare(brokers: &str, ready: &[Ready]) -> Duration {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("enable.idempotence", "true");
+    config.set("compression.type", "zstd");
+    let producer: BaseProducer = config.create().unwrap();
+    let started = Instant::now();
+    for (n, message) in ready.iter().enumerate() {
+        let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let mut record = BaseRecord::to(&message.topic)
+            .key(&message.key)
+            .payload(&message.payload)
+            .timestamp(message.time)
+            .headers(headers);
+        while let Err((error, back)) = producer.send(record) {
+            assert_eq!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull));
+            record = back;
+            producer.poll(Duration::from_millis(1));
+        }
+        if n % 1000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+    }
+    started.elapsed()
+}
+
+/// As the engine calls it.
+fn sink(brokers: &str, batches: &[RecordBatch]) -> Duration {
+    let options = format!("brokers = {brokers:?}\ntopic_prefix = \"speed\"");
+    let (host, _) = TestHost::new(None);
+    let mut sink = Kafka::new(parse_config(&options).unwrap(), &host).unwrap();
+    let started = Instant::now();
+    let mut unflushed = 0;
+    for records in batches {
+        sink.write(records).unwrap();
+        unflushed += records.get_array_memory_size();
+        if unflushed >= WINDOW {
+            sink.flush().unwrap();
+            unflushed = 0;
+        }
+    }
+    sink.flush().unwrap();
+    started.elapsed()
+}

@@ -1,0 +1,182 @@
+//! The page as Chromium shows it.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{browser::Browser, common, scene::Scene};
+
+/// The text of every element that a selector finds.
+fn texts(browser: &Browser, selector: &str) -> Vec<String> {
+    let script = format!(
+        "return [...document.querySelectorAll({selector:?})].map(node => node.textContent)"
+    );
+    let texts = browser.run(&script);
+    texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn text(browser: &Browser, selector: &str) -> String {
+    texts(browser, selector).join("|")
+}
+
+/// Waits for it, ten seconds at most.
+fn wait(what: &str, mut is: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < until, "{what} does not come");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// `1,234,567`.
+fn grouped(number: &Value) -> String {
+    let digits = number.as_u64().unwrap().to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8(groups.join(&b','.to_owned())).unwrap()
+}
+
+fn sum(counts: &Value) -> u64 {
+    counts.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
+}
+
+#[test]
+fn the_page_shows_the_run_and_at_its_end_the_ledger() {
+    let Some(browser) = Browser::start() else { return };
+    let mut scene = Scene::new("", Duration::from_millis(100));
+    browser.open(&format!("http://{}/", scene.address));
+    wait("the first status", || text(&browser, "#state") == "running");
+
+    // It moves, once a second at least, and nothing of it fails or comes from elsewhere.
+    let packets = || text(&browser, "#ledger .eq");
+    let mut seen = vec![packets()];
+    let began = Instant::now();
+    wait("the third second", || {
+        let now = packets();
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+        seen.len() == 4
+    });
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(6), "three updates took {took:?}");
+    let rows = texts(&browser, "#chain .name");
+    assert_eq!(rows, ["decode", "classify", "http", "user_agent", "redact", "crypto_pan"]);
+    assert_eq!(text(&browser, "#balance"), "ledger balanced");
+    assert!(
+        browser.run("return document.querySelector('path.stroke').getAttribute('d')").is_string()
+    );
+    for (name, width, scheme) in
+        [("light", 1280, "light"), ("dark", 1280, "dark"), ("phone", 375, "light")]
+    {
+        let picture = browser.picture(width, scheme);
+        let wide = browser.run("return document.documentElement.scrollWidth");
+        assert!(wide.as_u64() <= Some(width.into()), "{name}: {wide} px wide");
+        let ground = browser.run("return getComputedStyle(document.body).backgroundColor");
+        assert_eq!(ground == "rgb(15, 18, 21)", scheme == "dark", "{name}: {ground}");
+        if let Some(folder) = std::env::var_os("RINGMILL_SHOTS") {
+            keep(&Path::new(&folder).join(format!("{name}.png")), &picture);
+        }
+    }
+
+    scene.enough();
+    wait("the end", || text(&browser, "#state") == "ended");
+    let shown = texts(&browser, "#ledger .eq");
+    let rows = texts(&browser, "#chain td");
+    let verdict = text(&browser, "#balance");
+    let balanced = texts(&browser, "#ledger .ok");
+    let console = browser.console();
+    assert_eq!(console, serde_json::json!([]), "the console");
+    let ledger = scene.end();
+
+    let total = |figure: &str| -> u64 {
+        let workers = ledger["workers"].as_array().unwrap();
+        workers.iter().map(|worker| worker[figure].as_u64().unwrap()).sum()
+    };
+    let received = total("received");
+    let number = |n: u64| grouped(&n.into());
+    let mut expected = vec![format!(
+        "{} received = {} passed + {} dropped",
+        number(received),
+        number(total("passed")),
+        number(received - total("passed"))
+    )];
+    for sink in ledger["sinks"].as_array().unwrap() {
+        expected.push(format!(
+            "{} rows = {} acknowledged + {} dropped",
+            grouped(&ledger["rows"]),
+            grouped(&sink["acknowledged"]),
+            number(sum(&sink["dropped"]))
+        ));
+    }
+    assert_eq!(shown, expected);
+    assert_eq!((verdict.as_str(), balanced.len()), ("the ledger balances", expected.len()));
+    let stages = ledger["stages"].as_array().unwrap();
+    for (stage, cells) in stages.iter().zip(rows.chunks(7)) {
+        assert_eq!(stage["stage"], cells[0]);
+        let or_empty = |n: &Value| if n == 0 { String::new() } else { grouped(n) };
+        assert_eq!(
+            [&cells[3], &cells[4]],
+            [&or_empty(&stage["rows_in"]), &or_empty(&stage["rows_out"])]
+        );
+        let ns = stage["cost"]["ns_per_packet"].as_f64().unwrap();
+        let shown: f64 = cells[5].replace(',', "").parse().unwrap();
+        assert!((ns - shown).abs() <= 0.51, "{}: {ns}, not {shown}", cells[0]);
+    }
+    println!("{}: {}", verdict, shown.join("; "));
+}
+
+/// Keeps a picture, where `base64` can be run.
+fn keep(path: &Path, base64: &str) {
+    let text = path.with_extension("base64");
+    fs::write(&text, base64).unwrap();
+    let input = fs::File::open(&text).unwrap();
+    let output = Command::new("base64").arg("-d").stdin(input).stderr(Stdio::null()).output();
+    fs::write(path, output.unwrap().stdout).unwrap();
+    fs::remove_file(text).unwrap();
+}
+
+#[test]
+fn nobody_reads_without_the_token() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "correct-horse-battery\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let scene = Scene::new(&format!("token_file = {token:?}"), Duration::from_millis(200));
+    let bearer = "Authorization: Bearer correct-horse-battery\r\n";
+    for path in ["/", "/status.json", "/history.json", "/metrics"] {
+        let rows = [
+            (path.to_owned(), "", 401),
+            (format!("{path}?token=correct-horse-batterz"), "", 401),
+            (format!("{path}?token=correct-horse-battery"), "", 200),
+            (path.to_owned(), bearer, 200),
+        ];
+        for (target, fields, expected) in rows {
+            let answer = crate::scene::get(scene.address, &target, fields).unwrap();
+            assert_eq!(answer.status, expected, "{target} {fields}");
+            assert!(answer.head.contains("Cache-Control: no-store"), "{target}: {}", answer.head);
+            assert!(!answer.head.contains("Access-Control"), "{target}: {}", answer.head);
+            let said = String::from_utf8_lossy(&answer.body);
+            assert!(!said.contains("correct-horse"), "{target} tells the token");
+            assert!(expected == 200 || said.trim() == "Unauthorized", "{target}: {said}");
+        }
+    }
+    scene.end();
+
+    // Without one, nobody but this machine is served.
+    let config = common::write_config(
+        directory.path(),
+        "[status]\nlisten = \"0.0.0.0:9650\"\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n\
+         [[stage]]\nuse = \"decode\"\n[[sink]]\nuse = \"jsonl\"\npath = \"-\"\n",
+    );
+    let output = common::engine().args(["check", "--config"]).arg(config).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("needs `token_file`"), "{said}");
+}
