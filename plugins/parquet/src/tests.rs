@@ -280,7 +280,7 @@ fn columns_are_encoded_for_what_they_hold_and_searched_ones_have_a_bloom_filter(
         ("src_ip", dictionary, true),
         ("dst_ip", dictionary, true),
         ("src_port", dictionary, false),
-        ("flow", Encoding::PLAIN, false),
+        ("flow", dictionary, false),
         ("host", dictionary, true),
         ("uri", lengths, false),
         ("extras.key_value.key", dictionary, false),
