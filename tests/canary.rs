@@ -26,6 +26,8 @@ mod proxy;
 mod search;
 #[path = "canary/secrets.rs"]
 mod secrets;
+#[path = "common/service.rs"]
+mod service;
 #[path = "kafka/topics.rs"]
 mod topics;
 #[path = "canary/ways.rs"]

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints to fail")]
 
 mod common;
+#[path = "common/dice.rs"]
+mod dice;
 #[path = "delivery/killed.rs"]
 mod killed;
 #[path = "delivery/limits.rs"]

@@ -13,6 +13,8 @@
 #[path = "elasticsearch/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/dice.rs"]
+mod dice;
 #[path = "elasticsearch/node.rs"]
 mod node;
 #[path = "elasticsearch/proxy.rs"]
@@ -23,6 +25,8 @@ mod runs;
 mod scene;
 #[path = "elasticsearch/security.rs"]
 mod security;
+#[path = "common/service.rs"]
+mod service;
 #[path = "elasticsearch/speed.rs"]
 mod speed;
 #[path = "common/spill.rs"]

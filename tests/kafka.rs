@@ -11,10 +11,14 @@ mod broker;
 #[path = "kafka/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/dice.rs"]
+mod dice;
 #[path = "kafka/runs.rs"]
 mod runs;
 #[path = "kafka/scene.rs"]
 mod scene;
+#[path = "common/service.rs"]
+mod service;
 #[path = "kafka/speed.rs"]
 mod speed;
 #[path = "common/spill.rs"]

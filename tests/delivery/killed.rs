@@ -5,22 +5,10 @@ use std::{
     fs::OpenOptions,
     io::Write as _,
     process::Stdio,
-    thread,
     time::{Duration, Instant},
 };
 
-use crate::{scene::Scene, spill::files};
-
-/// A small generator, so that a round that failed can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
+use crate::{dice::Dice, scene::Scene, spill::files};
 
 #[test]
 fn no_acknowledged_or_spilled_row_is_lost() {
@@ -40,10 +28,10 @@ fn no_acknowledged_or_spilled_row_is_lost() {
         scene.mood(moods[usize::try_from(dice.roll(5)).unwrap()]);
         let mut child = scene.command(&[("store", options)]).stderr(Stdio::null()).spawn().unwrap();
         for _ in 0..dice.roll(4) {
-            thread::sleep(Duration::from_millis(dice.roll(250)));
+            dice.wait(250);
             scene.mood(moods[usize::try_from(dice.roll(5)).unwrap()]);
         }
-        thread::sleep(Duration::from_millis(dice.roll(300)));
+        dice.wait(300);
         child.kill().unwrap();
         child.wait().unwrap();
         kept.extend(scene.stored("store"));

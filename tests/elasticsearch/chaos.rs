@@ -12,26 +12,12 @@ use std::{
 use crate::{
     asked,
     common::own_captures,
+    dice::Dice,
     node::Node,
     proxy::{Mood, Proxy},
     scene::Scene,
     store::Store,
 };
-
-/// A small generator, so that a round that failed can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn wait(&mut self, milliseconds: u64) {
-        thread::sleep(Duration::from_millis(self.roll(milliseconds)));
-    }
-}
 
 /// What happens in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

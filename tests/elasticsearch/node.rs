@@ -1,35 +1,21 @@
-//! OpenSearch itself, started and ended by `tests/services/opensearch/node`.
+//! OpenSearch itself.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-
-use tempfile::TempDir;
-
-use crate::common::{root, skipped};
+use crate::service::{Service, free_ports};
 
 pub(crate) struct Node {
-    directory: TempDir,
+    service: Service,
     port: u16,
 }
 
 impl Node {
     /// Starts one on a free port. None, and a line that says so, where it is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let jars = std::env::var_os("RINGMILL_OPENSEARCH_JARS")
-            .map_or_else(|| root().join("target/services/opensearch"), PathBuf::from);
-        if !jars.join("Launcher.class").exists() {
-            skipped("OpenSearch is not there; `tests/services/opensearch/node install` fetches it");
-            return None;
-        }
-        if Command::new("java").arg("-version").output().is_err() {
-            skipped("there is no Java for OpenSearch");
-            return None;
-        }
-        let node = Self { directory: tempfile::tempdir().unwrap(), port: free_port() };
+        let service =
+            Service::new("OpenSearch", "opensearch/node", "RINGMILL_OPENSEARCH_JARS", |jars| {
+                jars.join("Launcher.class").exists()
+            })?;
+        let [port] = free_ports();
+        let node = Self { service, port };
         node.again();
         Some(node)
     }
@@ -44,48 +30,20 @@ impl Node {
 
     /// Starts it again, with all that it had.
     pub(crate) fn again(&self) {
-        let output = script(&["start", self.dir(), &self.port.to_string()]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.service.start(&[&self.port.to_string()]);
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&self) {
-        assert!(script(&["kill", self.dir()]).status.success());
+        self.service.kill();
     }
 
     /// It hangs, with its connections open.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
+        self.service.pause();
     }
 
     pub(crate) fn resume(&self) {
-        self.signal("-CONT");
+        self.service.resume();
     }
-
-    fn signal(&self, signal: &str) {
-        let pid = fs::read_to_string(self.directory.path().join("pid")).unwrap();
-        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
-    }
-
-    fn dir(&self) -> &str {
-        self.directory.path().to_str().unwrap()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if self.directory.path().join("pid").exists() {
-            script(&["kill", self.dir()]);
-        }
-    }
-}
-
-fn script(arguments: &[&str]) -> Output {
-    let script: &Path = &root().join("tests/services/opensearch/node");
-    Command::new(script).args(arguments).output().unwrap()
-}
-
-/// Of this machine, at this moment.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

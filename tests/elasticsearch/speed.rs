@@ -14,33 +14,30 @@ pub(crate) fn beside_a_bare_client(node: &Node) {
     let (store, proxy) = (Store::new(&node.url()), Proxy::start(&node.address(), None));
     let batches = batches();
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    for gzip in [true, false] {
-        // The bodies, as the sink makes them.
-        proxy.bodies();
-        let through = format!("http://{}", proxy.address);
-        sink(&through, gzip, &batches);
-        let bodies = proxy.bodies();
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
-        // The first round warms the server.
-        for round in 0..=rounds {
-            store.delete("speed-*");
-            let by_us = sink(&node.url(), gzip, &batches);
-            store.delete("speed-*");
-            let by_them = client(&node.url(), gzip, &bodies);
-            if round > 0 {
-                ours.push(by_us);
-                bare.push(by_them);
-            }
+    // The bodies, as the sink makes them.
+    proxy.bodies();
+    sink(&format!("http://{}", proxy.address), &batches);
+    let bodies = proxy.bodies();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    // The first round warms the server.
+    for round in 0..=rounds {
+        store.delete("speed-*");
+        let by_us = sink(&node.url(), &batches);
+        store.delete("speed-*");
+        let by_them = client(&node.url(), &bodies);
+        if round > 0 {
+            ours.push(by_us);
+            bare.push(by_them);
         }
-        let (ours, bare) = (median(ours), median(bare));
-        println!(
-            "{rows} rows in {} bulks, gzip {gzip}: sink {:.0} rows/s, bare client {:.0} rows/s, {:.0} %",
-            bodies.len(),
-            rows as f64 / ours.as_secs_f64(),
-            rows as f64 / bare.as_secs_f64(),
-            100.0 * bare.as_secs_f64() / ours.as_secs_f64(),
-        );
     }
+    let (ours, bare) = (median(ours), median(bare));
+    println!(
+        "{rows} rows in {} bulks: sink {:.0} rows/s, bare client {:.0} rows/s, {:.0} %",
+        bodies.len(),
+        rows as f64 / ours.as_secs_f64(),
+        rows as f64 / bare.as_secs_f64(),
+        100.0 * bare.as_secs_f64() / ours.as_secs_f64(),
+    );
     store.delete("speed-*");
 }
 
@@ -53,8 +50,8 @@ fn batches() -> Vec<RecordBatch> {
     spill::batches(&scene.spill())
 }
 
-fn sink(url: &str, gzip: bool, batches: &[RecordBatch]) -> Duration {
-    let options = format!("urls = [{url:?}]\nindex = \"speed\"\ngzip = {gzip}");
+fn sink(url: &str, batches: &[RecordBatch]) -> Duration {
+    let options = format!("urls = [{url:?}]\nindex = \"speed\"");
     let (host, _) = TestHost::new(None);
     let mut sink = Elasticsearch::new(parse_config(&options).unwrap(), &host).unwrap();
     let started = Instant::now();
@@ -65,16 +62,14 @@ fn sink(url: &str, gzip: bool, batches: &[RecordBatch]) -> Duration {
     started.elapsed()
 }
 
-fn client(url: &str, gzip: bool, bodies: &[Vec<u8>]) -> Duration {
+fn client(url: &str, bodies: &[Vec<u8>]) -> Duration {
     let agent = Agent::config_builder().proxy(None).build().new_agent();
     let started = Instant::now();
     for body in bodies {
-        let mut request = agent
+        let request = agent
             .post(format!("{url}/_bulk?filter_path=items.*.status"))
-            .header("Content-Type", "application/json");
-        if gzip {
-            request = request.header("Content-Encoding", "gzip");
-        }
+            .header("Content-Type", "application/json")
+            .header("Content-Encoding", "gzip");
         let mut answer = request.send(&body[..]).unwrap();
         answer.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
     }

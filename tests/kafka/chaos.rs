@@ -16,25 +16,11 @@ use ringmill_bench::workload::{Limit, Mix, generate};
 use crate::{
     asked,
     broker::Broker,
+    dice::Dice,
     runs::{id_of, record_ids},
     scene::Scene,
     spill, topics,
 };
-
-/// A small generator, so that a round that failed can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn sleep(&mut self, most: u64) {
-        thread::sleep(Duration::from_millis(self.roll(most)));
-    }
-}
 
 /// What happens in a round.
 const ROUNDS: [Round; 4] = [
@@ -74,13 +60,13 @@ fn no_acknowledged_or_spilled_record_is_lost() {
         let capture = capture(&scene, seed.wrapping_mul(1000) + number);
         let mut engine = scene.command(&[&capture]).stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_millis(500));
-        dice.sleep(2000);
+        dice.wait(2000);
         match round.broker {
             Fate::Lives => {}
             Fate::Dies => broker.kill(),
             Fate::Hangs => broker.pause(),
         }
-        dice.sleep(1500);
+        dice.wait(1500);
         if round.engine_dies && dice.roll(2) == 0 {
             engine.kill().unwrap();
         }
@@ -88,12 +74,12 @@ fn no_acknowledged_or_spilled_record_is_lost() {
             Fate::Lives => {}
             Fate::Dies => broker.again(),
             Fate::Hangs => {
-                dice.sleep(4000);
+                dice.wait(4000);
                 broker.resume();
             }
         }
         if round.engine_dies {
-            dice.sleep(500);
+            dice.wait(500);
             engine.kill().unwrap();
         }
         let done = end(&mut engine);

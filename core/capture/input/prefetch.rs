@@ -18,12 +18,10 @@ const LINE: usize = 64;
 #[inline]
 pub fn lines(bytes: &[u8], from: usize, to: usize) {
     let end = to.saturating_add(AHEAD).min(bytes.len());
-    let begin = from.saturating_add(AHEAD).next_multiple_of(LINE);
-    // Whole lines need no bound each.
-    let (whole, rest) = bytes.get(begin..end).unwrap_or_default().as_chunks::<LINE>();
-    whole.iter().for_each(|[first, ..]| line(first));
-    if let Some(first) = rest.first() {
-        line(first);
+    let mut at = from.saturating_add(AHEAD).next_multiple_of(LINE);
+    while at < end {
+        line(&bytes[at]);
+        at += LINE;
     }
 }
 
