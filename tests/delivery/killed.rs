@@ -1,12 +1,6 @@
 //! `kill -9` at any moment: no row is missing that was acknowledged or spilled.
 
-use std::{
-    collections::BTreeSet,
-    fs::OpenOptions,
-    io::Write as _,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs::OpenOptions, io::Write as _, process::Stdio, time::Instant};
 
 use crate::{dice::Dice, scene::Scene, spill::files};
 
