@@ -34,11 +34,11 @@ impl Service {
         let jars = env::var_os(variable)
             .map_or_else(|| root().join("target/services").join(jars), PathBuf::from);
         if !installed(&jars) {
-            skipped(&format!("{name} is not there; `{} install` fetches it", script.display()));
+            skipped(format!("{name} is not there; `{} install` fetches it", script.display()));
             return None;
         }
         if Command::new("java").arg("-version").output().is_err() {
-            skipped(&format!("there is no Java for {name}"));
+            skipped(format!("there is no Java for {name}"));
             return None;
         }
         Some(Self { directory: tempfile::tempdir().unwrap(), script: root().join(script) })

@@ -5,8 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
