@@ -1,5 +1,7 @@
 //! OpenSearch itself.
 
+use std::ops::Deref;
+
 use crate::service::{Service, free_ports};
 
 pub(crate) struct Node {
@@ -32,18 +34,12 @@ impl Node {
     pub(crate) fn again(&self) {
         self.service.start(&[&self.port.to_string()]);
     }
+}
 
-    /// SIGKILL.
-    pub(crate) fn kill(&self) {
-        self.service.kill();
-    }
+impl Deref for Node {
+    type Target = Service;
 
-    /// It hangs, with its connections open.
-    pub(crate) fn pause(&self) {
-        self.service.pause();
-    }
-
-    pub(crate) fn resume(&self) {
-        self.service.resume();
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }

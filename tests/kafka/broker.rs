@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
-use std::fs;
+use std::{fs, ops::Deref};
 
 use crate::service::{Service, free_ports};
 
@@ -38,20 +38,6 @@ impl Broker {
         self.service.start(&[&port, &controller, &format!("num.partitions={PARTITIONS}")]);
     }
 
-    /// SIGKILL.
-    pub(crate) fn kill(&self) {
-        self.service.kill();
-    }
-
-    /// It hangs, with its connections open.
-    pub(crate) fn pause(&self) {
-        self.service.pause();
-    }
-
-    pub(crate) fn resume(&self) {
-        self.service.resume();
-    }
-
     /// One of Kafka's own programs.
     pub(crate) fn tool(&self, class: &str, arguments: &[&str]) -> String {
         let address = self.address();
@@ -59,5 +45,13 @@ impl Broker {
         let output = self.service.script(&[&common, arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Deref for Broker {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }
