@@ -3,14 +3,9 @@
 //! Only GET and HEAD of four fixed paths are served, one request per connection, so all that
 //! is needed of HTTP/1.1 is its head, which `httparse` reads.
 
-use std::{
-    fs::{self, File},
-    io::Read as _,
-    net::IpAddr,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{io::Read as _, net::IpAddr, path::Path};
 
+use ringmill_sdk::secret;
 use sha2::{Digest as _, Sha256};
 
 /// The most bytes of a head that are read.
@@ -66,18 +61,7 @@ impl Guard {
     pub(super) fn read_token(path: &Path) -> Result<String, String> {
         let shown = path.display();
         let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
-        // Asked before opening: opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(format!("{shown} is not a regular file"));
-        }
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.mode();
-        if mode & 0o077 != 0 {
-            let mode = mode & 0o7777;
-            return Err(format!(
-                "{shown} is open to others (mode {mode:04o}); `chmod 600 {shown}`"
-            ));
-        }
+        let file = secret::open(path)?;
         let mut text = String::new();
         file.take(1024).read_to_string(&mut text).map_err(unreadable)?;
         let token = text.trim();
@@ -234,7 +218,7 @@ mod tests {
 
     #[test]
     fn tokens_are_read_from_files_of_their_owner() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::{fs, os::unix::fs::PermissionsExt as _};
         let directory = tempfile::tempdir().unwrap();
         let rows: &[(&str, u32, Result<&str, &str>)] = &[
             ("0123456789abcdef\n", 0o600, Ok(TOKEN)),

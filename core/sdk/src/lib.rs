@@ -37,6 +37,7 @@ mod packet;
 mod panics;
 pub mod render;
 pub mod schema;
+pub mod secret;
 mod sink;
 mod span;
 mod stage;

@@ -1,14 +1,12 @@
 //! Credentials: from files, and in nothing that is printed.
 
 use std::{
-    fs::{self, File},
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ringmill_sdk::prelude::*;
+use ringmill_sdk::{prelude::*, secret};
 use ureq::http::HeaderValue;
 
 use crate::options::Options;
@@ -100,19 +98,7 @@ impl Source {
 fn read(option: &str, path: &Path) -> Result<String> {
     let shown = path.display();
     let refused = |why: String| Error::config(option, why);
-    let unreadable = |error: std::io::Error| refused(format!("cannot read {shown}: {error}"));
-    // Asked before opening: opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(refused(format!("{shown} is not a regular file")));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode();
-    if mode & 0o077 != 0 {
-        return Err(refused(format!(
-            "{shown} is open to others (mode {:04o}); `chmod 600 {shown}`",
-            mode & 0o7777
-        )));
-    }
+    let file = secret::open(path).map_err(refused)?;
     let mut text = String::new();
     file.take(LONGEST)
         .read_to_string(&mut text)

@@ -1,16 +1,14 @@
 //! Keys in files: plain ones, and chains of epochs.
 
 use std::{
-    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 use zeroize::Zeroizing;
 
 use super::{Key, Ratchet, ratchet};
-use crate::{Error, Result};
+use crate::{Error, Result, secret};
 
 /// More than any key with white space around it.
 const LONGEST: usize = 1024;
@@ -36,18 +34,7 @@ impl Stored {
         let refused = |why: String| Error::config("key_file", why);
         let unreadable = |error: io::Error| refused(format!("cannot read {shown}: {error}"));
 
-        // Asked before opening: opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(refused(format!("{shown} is not a regular file")));
-        }
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.mode();
-        if mode & 0o077 != 0 {
-            return Err(refused(format!(
-                "{shown} is open to others (mode {:04o}); `chmod 600 {shown}`",
-                mode & 0o7777
-            )));
-        }
+        let file = secret::open(path).map_err(refused)?;
         let mut bytes = Zeroizing::new([0; LONGEST]);
         let length = read_up_to(file, &mut *bytes).map_err(unreadable)?;
         let bytes = &bytes[..length];
