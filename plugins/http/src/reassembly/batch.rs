@@ -33,13 +33,16 @@ impl Reassembly {
         // but none too few, so what the last one may add to the filters is marked before.
         let packets = batch.all();
         let (mut picked, mut begun) = (Picked::default(), Marks::new());
+        let mut may_open = [false; BATCH];
         for (at, packet) in packets.iter().enumerate() {
             let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
             let is_syn = packet.tcp_flags() & SYN != 0;
-            let has_head = begun.add(hash, is_candidate & is_head(packet));
-            let may_be_there = (self.table.coarse(hash) > 0) | has_head;
-            let may_begin = self.syns.mark(hash, is_candidate & is_syn);
-            picked.pick(at, is_candidate & (may_be_there | may_begin));
+            let opens = self.syns.mark(hash, is_candidate & is_syn);
+            if let Some(may_open) = may_open.get_mut(at) {
+                *may_open = opens;
+            }
+            let begins = begun.add(hash, is_candidate & (opens | is_head(packet)));
+            picked.pick(at, is_candidate & ((self.table.coarse(hash) > 0) | begins));
         }
         let hashes = picked.of(packets).map(|(_, packet)| packet.flow_hash());
         let touched = hashes.map(|hash| self.syns.touch(hash) ^ u32::from(self.table.touch(hash)));
@@ -62,8 +65,12 @@ impl Reassembly {
         std::hint::black_box(touched.fold(0, |all, one| all ^ one));
 
         for (at, packet) in picked.of(packets) {
-            let key = keys.get(at).copied().unwrap_or(0);
-            self.packet(packet, key, flows, heads)?;
+            let may_open = may_open.get(at).is_some_and(|it| *it);
+            if self.is_wanted(packet) || may_open && self.is_opening(packet) {
+                let key = keys.get(at).copied().filter(|key| *key != 0);
+                let key = key.unwrap_or_else(|| key_of(packet, flows));
+                self.flow(packet, &seen(packet, key), heads)?;
+            }
         }
         Ok(())
     }
@@ -72,28 +79,6 @@ impl Reassembly {
     #[inline]
     fn is_wanted(&self, packet: &Packet<'_>) -> bool {
         is_head(packet) || self.table.may_have(packet.flow_hash())
-    }
-
-    /// `key` is 0 where it was not made yet.
-    #[inline]
-    fn packet(
-        &mut self,
-        packet: &Packet<'_>,
-        key: u64,
-        flows: &Flows,
-        heads: &mut Heads,
-    ) -> Result {
-        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
-            return Ok(());
-        }
-        let key = if key == 0 { key_of(packet, flows) } else { key };
-        self.flow(packet, &seen(packet, key), heads)
-    }
-
-    /// Whether it is a SYN, or there may have been one of its connection.
-    #[inline]
-    fn may_open(&self, packet: &Packet<'_>) -> bool {
-        (packet.tcp_flags() & SYN != 0) | self.syns.may_have(packet.flow_hash())
     }
 
     /// Whether a connection that is not there is to be taken up at this packet: it begins with a
