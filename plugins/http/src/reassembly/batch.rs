@@ -63,6 +63,8 @@ impl Reassembly {
         let waits = ids.iter().flat_map(|id| self.table.works(*id));
         let touched = waits.map(|number| self.works.touch(number));
         std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+        let touched = ids.iter().map(|id| self.pairs.touch(self.table.pending(*id)));
+        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
 
         for (at, packet) in picked.of(packets) {
             let may_open = may_open.get(at).is_some_and(|it| *it);

@@ -207,7 +207,7 @@ impl Table {
             spread: secret | 1,
             shift: 64 - bits,
             coarse_shift: 64 - bits.min(COARSE_BITS),
-            index: vec![0; 1 << bits],
+            index: vec![0; 2 << bits],
             cells: CELLS,
             filter: vec![0; 1 << bits],
             coarse: vec![0; 1 << bits.min(COARSE_BITS)],
@@ -320,6 +320,12 @@ impl Table {
         works.into_iter().filter(|work| *work != NONE)
     }
 
+    /// The oldest request of a flow that waits for its response, if there is one.
+    #[inline]
+    pub(super) fn pending(&self, id: u32) -> u32 {
+        self.get(id).map_or(NONE, |flow| flow.pending)
+    }
+
     #[inline]
     pub(super) fn find(&self, key: u64) -> Option<u32> {
         let mut id = self.first(key);
@@ -371,8 +377,12 @@ impl Table {
             self.free = self.made as u32;
             self.made += 1;
         }
-        if self.used >= self.cells {
-            self.grow();
+        // Twice as many cells as connections: most chains are one long then, and the first of a
+        // chain is asked for ahead of time.
+        for _ in 0..2 {
+            if 2 * self.used >= self.cells {
+                self.grow();
+            }
         }
         let id = self.free;
         let (place, cell) = (self.place(key), self.cell(flow_hash));
