@@ -281,24 +281,18 @@ impl Table {
         self.coarse.get(cell).copied().unwrap_or(u8::MAX)
     }
 
-    /// Reads what the fine one counts, if it will be asked, so that it is in the cache by then.
+    /// What the fine one counts, if it is to be asked. Always a load, of a cell that is there in any
+    /// case: a branch would be mispredicted.
     #[inline]
     pub(super) fn touch(&self, flow_hash: u64) -> u8 {
-        // Always a load, of a cell that is there in any case: a branch would be mispredicted.
         let cell = if self.coarse(flow_hash) > 0 { self.cell(flow_hash) } else { 0 };
-        self.filter.get(cell).copied().unwrap_or(0)
-    }
-
-    /// What the fine one counts.
-    #[inline]
-    fn fine(&self, flow_hash: u64) -> u8 {
-        self.filter.get(self.cell(flow_hash)).copied().unwrap_or(u8::MAX)
+        self.filter.get(cell).copied().unwrap_or(u8::MAX)
     }
 
     /// Whether there may be a connection of this flow hash.
     #[inline]
     pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        self.coarse(flow_hash) > 0 && self.fine(flow_hash) > 0
+        (self.coarse(flow_hash) > 0) & (self.touch(flow_hash) > 0)
     }
 
     /// The first flow in the index cell of this key: to have it in the cache by the time it is

@@ -148,12 +148,22 @@ impl Works {
         self.all.get(number as usize).is_some_and(|work| work.due <= until)
     }
 
-    /// Reads what will be needed, so that it is in the cache by then.
+    /// Reads the lines that it lies in, so that they are in the cache by the time they are needed.
     #[inline]
     pub(super) fn touch(&self, number: u32) -> usize {
         self.all.get(number as usize).map_or(0, |work| {
+            let Work { partial, early, held, due, .. } = work;
+            partial.bytes.len() ^ early.len() ^ early.bytes() ^ held.len() ^ usize::from(*due == 0)
+        })
+    }
+
+    /// Reads what it points to: the end of a head, where segments lie, the first response.
+    #[inline]
+    pub(super) fn touch_more(&self, number: u32) -> usize {
+        self.all.get(number as usize).map_or(0, |work| {
             let last = work.partial.bytes.last().copied().unwrap_or(0);
-            usize::from(last) ^ work.early.touch() ^ work.held.len()
+            let held = work.held.front().map_or(0, |held| held.seq);
+            usize::from(last) ^ work.early.touch() ^ held as usize
         })
     }
 
