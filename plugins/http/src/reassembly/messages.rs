@@ -224,17 +224,10 @@ impl Reassembly {
     fn message(&mut self, id: u32, d: usize, message: &Message<'_>, heads: &mut Heads) -> Result {
         self.table.flow_mut(id).set(Flow::HTTP);
         let body = match message.kind {
-            Kind::Request => Some(self.request(id, d, message, heads)?),
+            Kind::Request => self.request(id, d, message, heads)?,
             Kind::Response => self.response(id, d, message, heads)?,
         };
-        match body {
-            Some(body) => self.body(id, d, body),
-            // What lies before where the direction was taken up does not stop it.
-            None if self.table.dir(id, d).has(Dir::BEFORE) => {
-                self.table.dir(id, d).state = State::Lost;
-            }
-            None => self.table.dir(id, d).state = State::Waiting,
-        }
+        self.body(id, d, body);
         Ok(())
     }
 
@@ -299,8 +292,8 @@ impl Reassembly {
             after: b"",
         };
         match kind {
-            Kind::Request => drop(self.request(id, d, &message, heads)?),
-            Kind::Response => drop(self.response(id, d, &message, heads)?),
+            Kind::Request => _ = self.request(id, d, &message, heads)?,
+            Kind::Response => _ = self.response(id, d, &message, heads)?,
         }
         Ok(())
     }

@@ -94,6 +94,8 @@ impl Dir {
     pub(super) const DIGITS: u8 = 8;
     /// It stands for a moment before where the direction was taken up.
     pub(super) const BEFORE: u8 = 16;
+    /// What follows the last response was waited with, in vain.
+    pub(super) const WAITED: u8 = 32;
 
     /// A direction of which it is known where it begins.
     pub(super) fn from(first: u32) -> Self {
