@@ -576,7 +576,8 @@ fn a_response_to_head_before_its_request() {
     let behind = at(500, head.len());
     let asked = step(true, 100, 500, "HEAD /1 HTTP/1.1\r\n\r\n");
     let again = step(true, at(100, asked.bytes.len()), behind, "GET /2 HTTP/1.1\r\n\r\n");
-    let (second, third) = (step(false, behind, 139, OK), step(false, at(behind, OK.len()), 158, OK));
+    let (second, third) =
+        (step(false, behind, 139, OK), step(false, at(behind, OK.len()), 158, OK));
     let pairs = ["1: HEAD - /1", "1: 200 to HEAD - /1", "2: GET - /2", "2: 200 to GET - /2"];
     let orders = [
         vec![&first, &asked, &again, &second],
