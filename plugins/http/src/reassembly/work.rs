@@ -46,6 +46,12 @@ pub(super) struct Partial {
     pub ack: Option<u32>,
 }
 
+impl Partial {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
 /// What waits in one direction of one connection.
 #[derive(Default)]
 pub(super) struct Work {
@@ -217,6 +223,7 @@ impl Works {
     /// A head begins to wait, of which no bytes are there yet.
     pub(super) fn begin(&mut self, number: u32, partial: Partial) {
         if let Some(work) = self.all.get_mut(number as usize) {
+            self.bytes += size_of::<Partial>();
             **work.partial.insert(self.partials.pop().unwrap_or_default()) = partial;
         }
     }
@@ -239,7 +246,7 @@ impl Works {
     /// The head so far; it waits no longer. To be given [back](Self::give_back).
     pub(super) fn take_partial(&mut self, number: u32) -> Option<Box<Partial>> {
         let partial = self.get(number)?.partial.take()?;
-        self.bytes -= partial.bytes.capacity();
+        self.bytes -= partial.size();
         Some(partial)
     }
 
@@ -254,7 +261,7 @@ impl Works {
     /// Puts it back.
     pub(super) fn put_partial(&mut self, number: u32, partial: Option<Box<Partial>>) {
         if let Some(work) = self.all.get_mut(number as usize) {
-            self.bytes += partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+            self.bytes += partial.as_ref().map_or(0, |partial| partial.size());
             work.partial = partial;
         }
     }
