@@ -119,6 +119,8 @@ pub(super) struct Works {
 /// How many spare buffers there are at most, and of how many bytes.
 const SPARE: usize = 4096;
 const SPARE_BYTES: usize = 4096;
+/// How many spare [`Partial`]s there are at most: about as many come and go in a batch.
+const SPARE_PARTIALS: usize = 256;
 
 /// Memory to be used again, so that a usual stream allocates nothing.
 #[derive(Default)]
@@ -253,7 +255,7 @@ impl Works {
     /// Keeps the memory of what was taken.
     pub(super) fn give_back(&mut self, mut partial: Box<Partial>) {
         self.spare.give_back(std::mem::take(&mut *partial).bytes);
-        if self.partials.len() < SPARE {
+        if self.partials.len() < SPARE_PARTIALS {
             self.partials.push(partial);
         }
     }
