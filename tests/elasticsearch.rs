@@ -33,6 +33,8 @@ mod speed;
 mod spill;
 #[path = "elasticsearch/store.rs"]
 mod store;
+#[path = "common/whole.rs"]
+mod whole;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {

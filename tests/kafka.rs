@@ -25,6 +25,8 @@ mod speed;
 mod spill;
 #[path = "kafka/topics.rs"]
 mod topics;
+#[path = "common/whole.rs"]
+mod whole;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {

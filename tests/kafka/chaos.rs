@@ -13,14 +13,7 @@ use std::{
 
 use ringmill_bench::workload::{Limit, Mix, generate};
 
-use crate::{
-    asked,
-    broker::Broker,
-    dice::Dice,
-    runs::{id_of, record_ids},
-    scene::Scene,
-    spill, topics,
-};
+use crate::{asked, broker::Broker, dice::Dice, scene::Scene, spill, topics};
 
 /// What happens in a round.
 const ROUNDS: [Round; 4] = [
@@ -84,11 +77,11 @@ fn no_acknowledged_or_spilled_record_is_lost() {
         }
         let done = end(&mut engine);
         let spilled: BTreeSet<String> =
-            spill::batches(&scene.spill()).iter().flat_map(record_ids).collect();
+            spill::batches(&scene.spill()).iter().flat_map(spill::ids).collect();
         let come = topics::ids(&topics::read(&broker.address(), "chaos"));
         if done {
             // It ended by itself, with books that balance: then all of its records are kept.
-            let lines: BTreeSet<String> = scene.lines().iter().map(|line| id_of(line)).collect();
+            let lines: BTreeSet<String> = scene.ids().into_iter().collect();
             let missing = lines.iter().filter(|id| !spilled.contains(*id) && !come.contains(*id));
             assert_eq!(missing.count(), 0, "seed {seed}, round {number}: {}", round.name);
             kept.extend(lines);
@@ -106,7 +99,7 @@ fn no_acknowledged_or_spilled_record_is_lost() {
     }
     let ran = scene.run(&[capture(&scene, seed.wrapping_mul(1000) + rounds)]);
     assert_eq!(ran.books()[1..], [0, 0, 0], "seed {seed}: {ran:?}");
-    kept.extend(scene.lines().iter().map(|line| id_of(line)));
+    kept.extend(scene.ids());
     let messages = topics::read(&broker.address(), "chaos");
     let come = topics::ids(&messages);
     let missing = kept.difference(&come).count();
