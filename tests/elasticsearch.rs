@@ -13,8 +13,12 @@
 #[path = "elasticsearch/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/cut.rs"]
+mod cut;
 #[path = "common/dice.rs"]
 mod dice;
+#[path = "common/net.rs"]
+mod net;
 #[path = "elasticsearch/node.rs"]
 mod node;
 #[path = "elasticsearch/proxy.rs"]

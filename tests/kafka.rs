@@ -11,8 +11,12 @@ mod broker;
 #[path = "kafka/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/cut.rs"]
+mod cut;
 #[path = "common/dice.rs"]
 mod dice;
+#[path = "common/net.rs"]
+mod net;
 #[path = "kafka/runs.rs"]
 mod runs;
 #[path = "kafka/scene.rs"]

@@ -59,6 +59,11 @@ impl Net {
         Some(net)
     }
 
+    /// What `ip netns` calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A namespace with the pairs `cap0` and `out0`, `cap1` and `out1`, ...
     pub fn with_pairs(pairs: usize, queues: usize) -> Option<Self> {
         let net = Self::new()?;

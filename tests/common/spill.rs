@@ -1,5 +1,7 @@
 //! A reader of spill logs that shares nothing with the engine's.
 
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
 use std::{fs, io::Cursor, path::Path};
 
 use arrow_array::{RecordBatch, cast::AsArray as _};

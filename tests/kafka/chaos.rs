@@ -13,7 +13,14 @@ use std::{
 
 use ringmill_bench::workload::{Limit, Mix, generate};
 
-use crate::{asked, broker::Broker, dice::Dice, scene::Scene, spill, topics};
+use crate::{
+    asked,
+    broker::Broker,
+    cut::{self, Cut},
+    dice::Dice,
+    scene::Scene,
+    spill, topics,
+};
 
 /// What happens in a round.
 const ROUNDS: [Round; 4] = [
@@ -111,6 +118,30 @@ fn no_acknowledged_or_spilled_record_is_lost() {
     );
     assert_eq!(missing, 0, "seed {seed}: of {} records", kept.len());
     assert!(kept.len() > 5000, "seed {seed}: it tests nothing: {}", kept.len());
+}
+
+/// The network between the engine and the broker goes and comes.
+#[test]
+fn no_record_is_lost_when_the_network_is_cut() {
+    let Some(cut) = Cut::new() else { return };
+    let address = cut.address();
+    let Some(broker) = Broker::start_with(|port, controller| {
+        let [own, other] = ["0.0.0.0", &address].map(|at| format!("PLAINTEXT://{at}:{port}"));
+        vec![
+            format!("listeners={own},CONTROLLER://127.0.0.1:{controller}"),
+            format!("advertised.listeners={other}"),
+        ]
+    }) else {
+        return;
+    };
+    let mut scene = Scene::new(&broker.at(&address), "cut");
+    scene.options += "timeout_seconds = 2\nretry_seconds = 1\n";
+    let must = cut::chaos(&cut, &scene, &scene.sink(), |seed| capture(&scene, seed));
+    let messages = topics::read(&broker.address(), "cut");
+    let come = topics::ids(&messages);
+    let missing = must.difference(&come).count();
+    println!("{missing} missing, {} came twice", topics::duplicates(&messages));
+    assert_eq!((missing, come.len()), (0, must.len()));
 }
 
 /// Heads for a second or two of the engine.
