@@ -11,7 +11,7 @@ use std::{
 use crate::{asked, dice::Dice, net::Net, whole::Whole};
 
 pub(crate) struct Cut {
-    net: Net,
+    pub(crate) net: Net,
     /// Our end; the other is called `way`.
     link: String,
     /// Of its addresses.

@@ -37,6 +37,17 @@ impl Broker {
         Some(broker)
     }
 
+    /// One that those who come by this address of ours are sent to there.
+    pub(crate) fn start_on(address: &str) -> Option<Self> {
+        Self::start_with(|port, controller| {
+            let [own, other] = ["0.0.0.0", address].map(|at| format!("PLAINTEXT://{at}:{port}"));
+            vec![
+                format!("listeners={own},CONTROLLER://127.0.0.1:{controller}"),
+                format!("advertised.listeners={other}"),
+            ]
+        })
+    }
+
     pub(crate) fn address(&self) -> String {
         self.at("127.0.0.1")
     }

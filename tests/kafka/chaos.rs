@@ -124,17 +124,8 @@ fn no_acknowledged_or_spilled_record_is_lost() {
 #[test]
 fn no_record_is_lost_when_the_network_is_cut() {
     let Some(cut) = Cut::new() else { return };
-    let address = cut.address();
-    let Some(broker) = Broker::start_with(|port, controller| {
-        let [own, other] = ["0.0.0.0", &address].map(|at| format!("PLAINTEXT://{at}:{port}"));
-        vec![
-            format!("listeners={own},CONTROLLER://127.0.0.1:{controller}"),
-            format!("advertised.listeners={other}"),
-        ]
-    }) else {
-        return;
-    };
-    let mut scene = Scene::new(&broker.at(&address), "cut");
+    let Some(broker) = Broker::start_on(&cut.address()) else { return };
+    let mut scene = Scene::new(&broker.at(&cut.address()), "cut");
     scene.options += "timeout_seconds = 2\nretry_seconds = 1\n";
     let must = cut::chaos(&cut, &scene, &scene.sink(), |seed| capture(&scene, seed));
     let messages = topics::read(&broker.address(), "cut");

@@ -253,7 +253,7 @@ fn many_records_come_out() {
 
 /// Fails when these are not the same, how often each is there included unless some were sent
 /// `again`. In words, since there may be a million.
-fn same(come: Vec<String>, gone: Vec<String>, again: bool, what: &str) {
+pub(crate) fn same(come: Vec<String>, gone: Vec<String>, again: bool, what: &str) {
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     gone.into_iter().for_each(|text| *counts.entry(text).or_default() += 1);
     come.into_iter().for_each(|text| *counts.entry(text).or_default() -= 1);

@@ -1,6 +1,10 @@
 //! The engine with a `kafka` sink.
 
-use std::{ops::Deref, path::Path, process::Command};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     common::plugins,
@@ -9,7 +13,8 @@ use crate::{
 
 pub(crate) struct Scene {
     whole: Whole,
-    brokers: String,
+    pub(crate) brokers: String,
+    pub(crate) plugin: PathBuf,
     /// Of the sink.
     pub(crate) options: String,
 }
@@ -17,16 +22,15 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new(brokers: &str, prefix: &str) -> Self {
         let options = format!("topic_prefix = {prefix:?}\n");
-        Self { whole: Whole::new("kafka"), brokers: brokers.to_owned(), options }
+        let plugin = plugins().join("libkafka.so");
+        Self { whole: Whole::new("kafka"), brokers: brokers.to_owned(), plugin, options }
     }
 
     /// The table of the sink.
     pub(crate) fn sink(&self) -> String {
         format!(
             "[[sink]]\nplugin = {:?}\nuse = \"kafka\"\nbrokers = {:?}\n{}",
-            plugins().join("libkafka.so"),
-            self.brokers,
-            self.options
+            self.plugin, self.brokers, self.options
         )
     }
 
