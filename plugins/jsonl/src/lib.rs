@@ -37,6 +37,9 @@ const ZSTD_LEVEL: i32 = 1;
 const FRAME: usize = 1 << 20;
 /// The longest that a line waits for its zstd frame to fill, in nanoseconds.
 const FRAME_WAIT: i64 = 5_000_000_000;
+/// Lines that are written at once when they are not compressed, in bytes: they are still in the
+/// processor's cache when the kernel copies them, which halves its time.
+const CHUNK: usize = 256 << 10;
 /// What a buffer may keep between batches, in bytes.
 const BUFFER: usize = 16 << 20;
 const SECOND: i64 = 1_000_000_000;
@@ -116,10 +119,10 @@ impl Sink for Jsonl {
     fn write(&mut self, records: &RecordBatch) -> Result {
         self.rotate_if_full()?;
         let before = self.lines.len();
-        let mut result = self.append(records);
-        if result.is_ok() && (self.compressor.is_none() || self.lines.len() >= FRAME) {
-            result = self.write_out();
-        }
+        let result = match self.compressor {
+            None => self.append_plain(records),
+            Some(_) => self.append_compressed(records),
+        };
         match result {
             Ok(()) => self.span.add(records),
             // This batch was not taken; lines of earlier ones may still be.
@@ -149,50 +152,70 @@ impl Sink for Jsonl {
 }
 
 impl Jsonl {
-    /// Makes the lines of a batch, all or none.
-    fn append(&mut self, records: &RecordBatch) -> Result {
+    /// Writes the lines of a batch, all or none.
+    fn append_plain(&mut self, records: &RecordBatch) -> Result {
+        let rows = self.json.rows(records)?;
+        if records.num_rows() == 0 {
+            // It asks whether the schema can be written, no more.
+            return Ok(());
+        }
+        let output = match &mut self.output {
+            Some(output) => output,
+            None => {
+                let output = open(&self.options, &self.host, &self.span, &self.files)?;
+                self.opened = None;
+                self.output.insert(output)
+            }
+        };
+        output.begin()?;
+        let before = output.len();
+        for row in 0..records.num_rows() {
+            rows.append(row, &mut self.lines);
+            self.lines.push(b'\n');
+            if self.lines.len() >= CHUNK {
+                output.write(&self.lines)?;
+                self.lines.clear();
+            }
+        }
+        output.write(&self.lines)?;
+        self.lines.clear();
+        self.lines.shrink_to(BUFFER);
+        self.bytes.add(output.len() - before);
+        Ok(())
+    }
+
+    /// Adds the lines of a batch to the frame, and writes it when it is full.
+    fn append_compressed(&mut self, records: &RecordBatch) -> Result {
         let rows = self.json.rows(records)?;
         for row in 0..records.num_rows() {
             rows.append(row, &mut self.lines);
             self.lines.push(b'\n');
         }
-        Ok(())
+        match self.lines.len() >= FRAME {
+            true => self.write_out(),
+            false => Ok(()),
+        }
     }
 
-    /// Writes the waiting lines, all or none.
+    /// Writes the waiting lines as a frame, all or none.
     fn write_out(&mut self) -> Result {
-        if self.lines.is_empty() {
+        let Some(compressor) = self.compressor.as_mut().filter(|_| !self.lines.is_empty()) else {
             return Ok(());
-        }
-        let bytes = match &mut self.compressor {
-            None => &self.lines,
-            Some(compressor) => {
-                self.frame.clear();
-                self.frame.reserve(zstd::zstd_safe::compress_bound(self.lines.len()));
-                compressor.compress_to_buffer(&self.lines, &mut self.frame)?;
-                &self.frame
-            }
         };
+        self.frame.clear();
+        self.frame.reserve(zstd::zstd_safe::compress_bound(self.lines.len()));
+        compressor.compress_to_buffer(&self.lines, &mut self.frame)?;
         let output = match &mut self.output {
             Some(output) => output,
             None => {
-                let output = match self.options.is_stdout() {
-                    true => Output::stdout()?,
-                    false => Output::create(&self.options.path, &self.host)?,
-                };
-                self.files.add(1);
+                let output = open(&self.options, &self.host, &self.span, &self.files)?;
                 self.opened = None;
-                let output = self.output.insert(output);
-                if let Some(manifest) = self.span.manifest()
-                    && !output.describe(&manifest)?
-                {
-                    self.host.debug("no manifest: what is no file has none beside it");
-                }
-                output
+                self.output.insert(output)
             }
         };
-        output.write(bytes)?;
-        self.bytes.add(bytes.len() as u64);
+        output.begin()?;
+        output.write(&self.frame)?;
+        self.bytes.add(self.frame.len() as u64);
         self.waiting = None;
         for buffer in [&mut self.lines, &mut self.frame] {
             buffer.clear();
@@ -227,6 +250,21 @@ impl Jsonl {
         }
         Ok(())
     }
+}
+
+/// Makes the file, with its manifest beside it.
+fn open(options: &Options, host: &Host, span: &Span, files: &Counter) -> Result<Output> {
+    let output = match options.is_stdout() {
+        true => Output::stdout()?,
+        false => Output::create(&options.path, host)?,
+    };
+    files.add(1);
+    if let Some(manifest) = span.manifest()
+        && !output.describe(&manifest)?
+    {
+        host.debug("no manifest: what is no file has none beside it");
+    }
+    Ok(output)
 }
 
 impl std::fmt::Debug for Jsonl {
