@@ -14,7 +14,9 @@
 //!   value took a tenth of the time, so only text that is searched has statistics.
 //!
 //! We did not take BYTE_STREAM_SPLIT, which is best for times and durations: Spark's reader does not
-//! know it.
+//! know it. Nor are rows sorted: by host they were 3 to 6 % smaller, but one host of an hour of half a
+//! million rows took DuckDB 2.0 as many bytes and as much time as before, for it looks at row groups,
+//! and in those what is sorted in each changes nothing.
 
 use parquet::{
     basic::{Compression as Codec, Encoding, ZstdLevel},
