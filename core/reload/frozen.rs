@@ -41,10 +41,9 @@ fn capture(now: &Capture, next: &Capture) -> Vec<&'static str> {
         ("`filter` of [capture]", *filter != next.filter),
         ("`snaplen` of [capture]", *snaplen != next.snaplen),
     ]);
-    match (live, &next.live) {
-        (Some(now), Some(next)) => keys.extend(rings(now, next)),
-        // Then `from` is another one, too.
-        _ => {}
+    // Where only one of them has rings, `from` is another one, too.
+    if let (Some(now), Some(next)) = (live, &next.live) {
+        keys.extend(rings(now, next));
     }
     keys
 }

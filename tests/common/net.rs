@@ -217,6 +217,11 @@ impl Running {
         self.child.id()
     }
 
+    /// The folder that its config was made for.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has said so far.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap()

@@ -68,6 +68,7 @@ for stage in ledger.pop("stages"):
     done("a stage", stage)
 for sink in ledger.pop("sinks"):
     name = sink.pop("sink")
+    check(sink.pop("rows"), "sink_rows_total", sink=name)
     for figure in ("recovered", "acknowledged", "through_spill"):
         check(sink.pop(figure), f"sink_{figure}_rows_total", sink=name)
     for figure in ("retries", "circuit_opened"):

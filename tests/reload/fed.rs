@@ -199,6 +199,11 @@ impl Feed {
         self.next.load(Relaxed)
     }
 
+    /// Waits until what it gives is not read any more.
+    pub(crate) fn until_nobody_reads(self) {
+        assert!(self.thread.join().unwrap().is_err());
+    }
+
     fn stop(self) -> (ChildStdin, u32) {
         self.enough.store(true, Relaxed);
         let stdin = self.thread.join().unwrap().unwrap();
@@ -210,7 +215,8 @@ pub(crate) fn hang_up(pid: u32) {
     assert!(Command::new("kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
 }
 
-fn with_ledger(text: &str, directory: &Path) -> String {
+/// The config with a place for the ledger.
+pub(crate) fn with_ledger(text: &str, directory: &Path) -> String {
     text.replace("[engine]", &format!("[engine]\nledger = {:?}", directory.join("ledger.json")))
 }
 
