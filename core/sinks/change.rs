@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use super::{Closing, Running, Sinks, Stamp, Terrain};
+use super::{Closing, Running, Sinks, Stamp, Terrain, tell_of_orphans};
 use crate::{
     chain::{Blueprint, BuildError},
     host::Run,
@@ -112,5 +112,6 @@ impl Sinks {
             }
         }
         leaving.into_iter().for_each(end);
+        tell_of_orphans(blueprint, terrain);
     }
 }
