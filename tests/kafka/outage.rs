@@ -38,7 +38,7 @@ fn an_outage_costs_no_record_and_no_memory() {
     generate(Mix::Heavy, Limit::Packets(400_000), 1, &mut capture).unwrap();
     let frames = play::frames(&capture).unwrap();
     let program = cut.inside(&engine());
-    let mut running = net::start(program, |folder| {
+    let running = net::start(program, |folder| {
         format!(
             "[engine]\nworkers = 1\nspill = {:?}\n\
              [capture]\nfrom = \"af_packet\"\ninterface = \"cap0\"\n{}\
