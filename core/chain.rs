@@ -233,10 +233,7 @@ impl Chain {
         let mut old: Vec<_> = self.slots.drain(..).collect();
         for part in parts {
             match part {
-                Part::Made(slot) => {
-                    self.board.no_trouble(&slot.label);
-                    self.slots.push(slot);
-                }
+                Part::Made(slot) => self.slots.push(slot),
                 Part::GoesOn { label, on_error } => {
                     let Some(at) = old.iter().position(|slot| slot.label == label) else {
                         continue;
@@ -245,6 +242,8 @@ impl Chain {
                 }
             }
         }
+        // One that had failed is gone; what takes its place begins anew.
+        old.iter().for_each(|slot| self.board.no_trouble(&slot.label));
         (Remains(old), failure)
     }
 

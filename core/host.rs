@@ -217,7 +217,7 @@ impl Board {
         }
     }
 
-    /// Another stage has taken the place of one that has failed, perhaps.
+    /// A stage, which may have failed, is in the chain no more.
     pub(crate) fn no_trouble(&self, stage: &str) {
         lock(&self.troubles).retain(|known| known.stage != stage);
     }
