@@ -23,6 +23,7 @@ pub mod loader;
 pub mod manifest;
 pub mod plan;
 pub mod registry;
+mod reload;
 pub mod sinks;
 mod status;
 mod supply;

@@ -11,7 +11,9 @@ use signal_hook::{
     flag,
 };
 
-use super::{BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress};
+use super::{
+    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress, reload,
+};
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
     let checked = load(arguments).map_err(StartError::from).and_then(|config| {
@@ -29,10 +31,14 @@ pub(super) fn check(arguments: &ConfigArgs) -> u8 {
 }
 
 pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
+    // First of all, so that one that comes while the engine starts does not end it.
+    let hangup = reload::Hangup::watch();
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
-        let engine = Engine::new(config)?;
+        let mut engine = Engine::new(config)?;
         stop_on_signals(&engine.stop());
+        let (again, stop) = (arguments.clone(), engine.stop());
+        engine.reload_when(hangup.asked(), move || hangup.load(&stop, || load(&again)));
         let mut progress = None;
         let outcome = engine.run(|gauge| {
             progress = (!quiet).then(|| Progress::start(gauge)).flatten();

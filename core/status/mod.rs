@@ -235,7 +235,7 @@ impl Page {
             second: self.history.last().cloned(),
             worst: self.history.worst(),
             workers: self.loads.clone(),
-            sinks: looks.into_iter().map(|look| SinkLoad::of(look, ledger.rows)).collect(),
+            sinks: looks.into_iter().map(SinkLoad::of).collect(),
             ledger,
         };
         Bodies {

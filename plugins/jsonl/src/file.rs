@@ -86,6 +86,11 @@ impl Output {
         }
     }
 
+    /// Whether it is a file, which can be given another name.
+    pub(crate) fn is_file(&self) -> bool {
+        self.regular.is_some()
+    }
+
     /// How much has been written.
     pub(crate) fn len(&self) -> u64 {
         self.len

@@ -17,6 +17,7 @@
 //! Beside a file lies `FILE.manifest.json`, which says how it came about (`engine manifest FILE`
 //! prints it): written when the file is begun, so that a killed run leaves it too, and again with
 //! the ledger up to then whenever the file is flushed or set aside. It is renamed with its file.
+//! After a reload that changes what it says another file begins, as after a full one.
 //! Standard output, pipes and devices have none.
 
 mod file;
@@ -117,7 +118,7 @@ impl Sink for Jsonl {
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result {
-        self.rotate_if_full()?;
+        self.rotate_if_due(records)?;
         let before = self.lines.len();
         let result = match self.compressor {
             None => self.append_plain(records),
@@ -242,7 +243,12 @@ impl Jsonl {
         }
     }
 
-    fn rotate_if_full(&mut self) -> Result {
+    /// Begins another file where this one is full, or says something else of its rows.
+    fn rotate_if_due(&mut self, records: &RecordBatch) -> Result {
+        if !self.span.takes(records) {
+            self.write_out()?;
+            return self.rotate();
+        }
         let limit = self.options.rotate_mib.map(|mib| mib.saturating_mul(1 << 20));
         let full = |output: &Output| limit.is_some_and(|limit| output.len() >= limit);
         match self.output.as_ref().is_some_and(full) {
@@ -254,7 +260,8 @@ impl Jsonl {
     fn rotate(&mut self) -> Result {
         self.describe()?;
         self.span = Span::begin(&self.host);
-        if let Some(output) = self.output.take() {
+        // What is no file goes on, and has no manifest.
+        if let Some(output) = self.output.take_if(|output| output.is_file()) {
             let aside = output.set_aside()?;
             self.host.debug(format_args!("closed `{}`", aside.display()));
         }
