@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, Counter, DynStage, Error, Factory, Output, Role, Timestamp};
 
 use crate::{
     config::{Config, ConfigError, Plugged, SinkEntry},
     host::{self, Board, Run},
-    ledger::{Cost, StageTally},
+    ledger::{Cost, Live, StageTally},
     loader,
     registry::{Maker, Registry},
 };
@@ -99,7 +100,13 @@ impl Blueprint {
                 .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
             slots.push(Slot { label, stage, meter: Meter::default() });
         }
-        Ok(Chain { slots, emitted: Vec::new(), passing: Vec::new(), untimed: 0 })
+        Ok(Chain {
+            slots,
+            emitted: Vec::new(),
+            passing: Vec::new(),
+            untimed: 0,
+            live: Arc::default(),
+        })
     }
 
     /// Makes the sink number `index`; to be called on the thread that will run it.
@@ -233,9 +240,16 @@ pub struct Chain {
     passing: Vec<RecordBatch>,
     /// Batches of packets until one is timed.
     untimed: u32,
+    /// Where others see which stage is at work.
+    live: Arc<CachePadded<Live>>,
 }
 
 impl Chain {
+    /// Tells others there which stage is at work.
+    pub(crate) fn tells(&mut self, live: &Arc<CachePadded<Live>>) {
+        self.live = Arc::clone(live);
+    }
+
     /// Sends a batch of packets through the stages.
     ///
     /// # Errors
@@ -252,6 +266,7 @@ impl Chain {
             None => {}
         }
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let result = self.slots[at].stage.packets(batch, &mut Output::new(&mut self.emitted));
             if result.is_err() || !self.emitted.is_empty() {
                 self.after(at, result, outlet)?;
@@ -271,6 +286,7 @@ impl Chain {
         let packets = batch.all().len() as u64;
         let mut watch = Watch::start();
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let Slot { stage, meter, .. } = &mut self.slots[at];
             let result = stage.packets(batch, &mut Output::new(&mut self.emitted));
             meter.sampled_packets.add(packets);
@@ -289,6 +305,7 @@ impl Chain {
     /// The first stage that fails.
     pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let Slot { stage, meter, .. } = &mut self.slots[at];
             let mut watch = Watch::start();
             let result = stage.tick(now, &mut Output::new(&mut self.emitted));
@@ -305,6 +322,7 @@ impl Chain {
     pub fn finish(&mut self, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         let mut failure = Ok(());
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let Slot { stage, meter, .. } = &mut self.slots[at];
             let mut watch = Watch::start();
             let result = stage.finish(&mut Output::new(&mut self.emitted));
@@ -366,9 +384,10 @@ impl Chain {
 
     /// Takes what lies in `emitted` through the stages from `first` on and out.
     fn pass(&mut self, first: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
-        let Self { slots, emitted, passing, .. } = self;
+        let Self { slots, emitted, passing, live, .. } = self;
         let mut failure = Ok(());
-        for slot in slots.iter_mut().skip(first) {
+        for (at, slot) in slots.iter_mut().enumerate().skip(first) {
+            live.enter(at + 1);
             std::mem::swap(emitted, passing);
             let mut watch = Watch::start();
             for records in passing.drain(..) {
@@ -383,6 +402,7 @@ impl Chain {
             slot.meter.emitted.add(rows(emitted));
         }
         for records in emitted.drain(..) {
+            live.enter(Live::AT_SINKS);
             let taken = outlet.take(records).map_err(|error| StageFailure {
                 stage: slots.last().map(|slot| slot.label.clone()).unwrap_or_default(),
                 error,

@@ -13,9 +13,9 @@ use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Counter, Factory};
 
 use crate::{
+    Gauge,
     capture::{
         Source, SourceReport,
-        file::Read,
         filter::Filter,
         input::{self, Input, InputError},
         live::{RingError, RingReport},
@@ -26,6 +26,7 @@ use crate::{
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
+    service::{Hook, Watchdog},
     sinks::{SinkOutlet, Sinks, Stamp, Terrain},
     status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
@@ -67,6 +68,7 @@ pub struct Engine {
     guard: Option<PageGuard>,
     live: Vec<Arc<CachePadded<Live>>>,
     stop: Arc<AtomicBool>,
+    hook: Option<Hook>,
 }
 
 /// How a run went.
@@ -84,24 +86,6 @@ impl Outcome {
     /// Nothing went wrong and the ledger balances.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty() && self.ledger.imbalances.is_empty()
-    }
-}
-
-/// A running engine as a progress bar sees it.
-pub struct Gauge {
-    live: Vec<Arc<CachePadded<Live>>>,
-    supply: Arc<dyn Supply>,
-}
-
-impl Gauge {
-    /// Packets received so far.
-    pub fn packets(&self) -> u64 {
-        self.live.iter().map(|live| live.packets.load(Relaxed)).sum()
-    }
-
-    /// How far the reading has come; none for live capture.
-    pub fn read(&self) -> Option<Read> {
-        self.supply.read()
     }
 }
 
@@ -127,12 +111,18 @@ impl Engine {
         let guard = config.status.as_ref().map(status::guard).transpose();
         let guard = guard.map_err(|e| config.document.at_key(&Place::STATUS, "token_file", &e))?;
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
-        Ok(Self { config, run, plan, filter, guard, live, stop: Arc::default() })
+        Ok(Self { config, run, plan, filter, guard, live, stop: Arc::default(), hook: None })
     }
 
     /// Setting it ends the run at the next batch.
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// Calls `hook` about four times a second while the engine runs, each time after it has looked
+    /// whether every worker gets on.
+    pub fn on_look(&mut self, hook: impl FnMut(&Gauge) + Send + Sync + 'static) {
+        self.hook = Some(Box::new(hook));
     }
 
     /// The chain and what it yields.
@@ -184,7 +174,15 @@ impl Engine {
             page.serve(Scene { run, supply, from, live })
         };
         let page = page.map(serve).transpose().map_err(StartError::Thread)?;
-        watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
+        let gauge = Gauge {
+            live: self.live.clone(),
+            run: Arc::clone(&self.run),
+            supply: Arc::clone(&supply),
+            stop: Arc::clone(&self.stop),
+        };
+        watch(gauge.clone());
+        let _watchdog = Watchdog::start(gauge, self.config.engine.stuck_after, self.hook.take())
+            .map_err(StartError::Thread)?;
         let terrain = Terrain {
             stop: &self.stop,
             may_identify: self.config.allow_identifiable,
@@ -285,6 +283,7 @@ impl Engine {
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
+                chain.tells(live);
                 let meters = chain.meters();
                 let rings = self.run.books.add(number, live, &board, meters, &outlet.left);
                 let replay = supply.is_replay();
@@ -315,6 +314,7 @@ impl Engine {
             }
             (Ok(_), Err(error)) => end.refused = Some(error),
         }
+        live.enter(Live::ENDED);
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
         end.report = source.map(Source::report).unwrap_or_default();

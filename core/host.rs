@@ -13,6 +13,7 @@ use ringmill_sdk::{
 use crate::{
     ledger::{Account, Books},
     manifest::{Manifest, Rows},
+    service::Stuck,
 };
 
 /// What all chains of a run share; nothing of it is touched by the hot path.
@@ -27,6 +28,7 @@ pub struct Run {
     /// What the workers count.
     pub(crate) books: Books,
     manifest: OnceLock<Manifest>,
+    stuck: Mutex<Vec<Stuck>>,
 }
 
 /// What a stage or a sink declared of itself.
@@ -54,6 +56,7 @@ impl Run {
             facts: Mutex::default(),
             books: Books::default(),
             manifest: OnceLock::new(),
+            stuck: Mutex::default(),
         })
     }
 
@@ -66,6 +69,15 @@ impl Run {
     pub(crate) fn begins(&self, manifest: Manifest) {
         // A run begins once.
         let _ = self.manifest.set(manifest);
+    }
+
+    /// The workers that do not come back, as of the last look.
+    pub(crate) fn stuck(&self) -> Vec<Stuck> {
+        lock(&self.stuck).clone()
+    }
+
+    pub(crate) fn show_stuck(&self, stuck: Vec<Stuck>) {
+        *lock(&self.stuck) = stuck;
     }
 
     /// The books as they are now, for a sink of this label.

@@ -8,6 +8,8 @@ mod manifest;
 mod progress;
 mod run;
 mod secrecy;
+mod service;
+mod signals;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

@@ -1,17 +1,16 @@
 //! `engine --config F` and `engine check --config F`.
 
-use std::{fs, path::Path, sync::Arc, sync::atomic::AtomicBool};
+use std::{fs, path::Path};
 
 use ringmill::{
     Engine, Outcome, StartError,
     config::{self, Config, ConfigError},
 };
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-};
 
-use super::{BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress};
+use super::{
+    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress,
+    service::Manager, signals::Signals,
+};
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
     let checked = load(arguments).map_err(StartError::from).and_then(|config| {
@@ -31,10 +30,14 @@ pub(super) fn check(arguments: &ConfigArgs) -> u8 {
 pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
-        let engine = Engine::new(config)?;
-        stop_on_signals(&engine.stop());
+        let mut engine = Engine::new(config)?;
+        let mut manager = Manager::from_env();
+        engine.on_look(move |gauge| manager.tell(gauge));
+        let signals = Signals::catch();
+        let stop = engine.stop();
         let mut progress = None;
         let outcome = engine.run(|gauge| {
+            signals.heed(stop, gauge.clone());
             progress = (!quiet).then(|| Progress::start(gauge)).flatten();
         })?;
         drop(progress);
@@ -57,18 +60,6 @@ pub(super) fn load(arguments: &ConfigArgs) -> Result<Config, ConfigError> {
     match arguments.workers {
         Some(workers) => config.with_workers(workers),
         None => Ok(config),
-    }
-}
-
-/// The first SIGINT or SIGTERM ends the run at the next batch; the second ends the process, for
-/// whoever does not want to wait for a sink.
-fn stop_on_signals(stop: &Arc<AtomicBool>) {
-    for signal in [SIGINT, SIGTERM] {
-        let second = flag::register_conditional_default(signal, Arc::clone(stop));
-        let first = flag::register(signal, Arc::clone(stop));
-        if let Err(error) = second.and(first) {
-            tracing::warn!("signal {signal} will end the engine at once: {error}");
-        }
     }
 }
 

@@ -28,6 +28,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use check::parse;
 pub use cores::CoreSet;
@@ -77,6 +78,8 @@ pub struct Engine {
     pub sensor: Option<String>,
     /// How often keys change; default: never.
     pub epoch: Option<Epoch>,
+    /// How long a worker may be in one stage before it counts as stuck; 1 to 3600 s, default 10 s.
+    pub stuck_after: Duration,
 }
 
 /// `[capture]`

@@ -13,7 +13,7 @@ use super::document::Document;
 use super::{suggest, words};
 
 pub(super) const ENGINE: &[&str] =
-    &["workers", "cores", "batch", "ledger", "spill", "sensor", "epoch"];
+    &["workers", "cores", "batch", "ledger", "spill", "sensor", "epoch", "stuck_seconds"];
 pub(super) const CAPTURE: &[&str] = &[
     "from",
     "files",

@@ -104,6 +104,13 @@ impl Books {
         lock(&self.sinks).push(window);
     }
 
+    /// The label of a worker's stage number `at`.
+    pub(crate) fn stage(&self, worker: usize, at: usize) -> Option<String> {
+        let workers = lock(&self.workers);
+        let worker = workers.iter().find(|known| known.number == worker)?;
+        worker.stages.get(at).map(|(label, _)| label.clone())
+    }
+
     /// The ledger as of now, without its inputs, and how each sink does. While the run goes on some
     /// packets are still in the chain and some rows on their way to a sink, and what can only be
     /// checked at the end is not.

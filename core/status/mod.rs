@@ -7,6 +7,7 @@
 mod history;
 mod load;
 mod metrics;
+mod process;
 mod request;
 mod server;
 mod snapshot;
@@ -32,9 +33,11 @@ use crate::{
 };
 use history::History;
 use load::{Load, Seen};
+use process::Process;
 use request::Guard;
 use server::{Bodies, Server};
-use snapshot::{SinkLoad, Snapshot, Totals};
+use snapshot::Snapshot;
+pub(crate) use snapshot::{SinkLoad, Totals};
 
 /// How often the counters are read.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -193,6 +196,11 @@ impl Page {
         self.looked = now;
         let seen = self.seen.iter_mut().zip(&self.scene.live);
         self.loads = seen.map(|(seen, live)| seen.look(live, now, elapsed)).collect();
+        for stuck in self.scene.run.stuck() {
+            if let Some(load) = self.loads.get_mut(stuck.worker) {
+                load.stuck = Some(stuck.stage.unwrap_or_else(|| "its rings".to_owned()));
+            }
+        }
         self.read = self.scene.supply.read();
         let (mut ledger, looks) = self.scene.run.books.ledger();
         self.hold(&mut ledger);
@@ -235,6 +243,7 @@ impl Page {
             second: self.history.last().cloned(),
             worst: self.history.worst(),
             workers: self.loads.clone(),
+            process: Process::look(),
             sinks: looks.into_iter().map(|look| SinkLoad::of(look, ledger.rows)).collect(),
             ledger,
         };

@@ -1,0 +1,12 @@
+//! The engine as a service: what it tells the service manager, what an operator sees of a plugin
+//! that hangs or leaks, and what is left of its rights once it runs.
+
+#![allow(clippy::unwrap_used, reason = "a test panics to fail")]
+
+mod common;
+#[path = "service/manager.rs"]
+mod manager;
+#[path = "service/scene.rs"]
+mod scene;
+#[path = "service/trouble.rs"]
+mod trouble;
