@@ -82,6 +82,15 @@ impl Blueprint {
         labels(self.sinks.iter().map(|(entry, _)| entry.plugged.name.as_str()))
     }
 
+    /// Every stage and sink with the options that it takes.
+    pub(crate) fn options(
+        &self,
+    ) -> impl Iterator<Item = (Role, &Plugged, Vec<crate::manifest::Known>)> {
+        let stages = self.stages.iter().map(|entry| (Role::Stage, &entry.plugged, &entry.maker));
+        let sinks = self.sinks.iter().map(|(entry, maker)| (Role::Sink, &entry.plugged, maker));
+        stages.chain(sinks).map(|(role, plugged, maker)| (role, plugged, maker.options()))
+    }
+
     /// Makes a chain; to be called on the thread that will run it.
     ///
     /// # Errors

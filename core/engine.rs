@@ -26,7 +26,7 @@ use crate::{
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
-    service::{Hook, Watchdog},
+    service::{self, Hook, Watchdog},
     sinks::{SinkOutlet, Sinks, Stamp, Terrain},
     status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The status page cannot be served.
     #[error("{0}")]
     Status(String),
+    /// The process cannot become the user of the config.
+    #[error("{0}")]
+    User(String),
     /// A thread cannot be started.
     #[error("a worker's thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -69,6 +72,7 @@ pub struct Engine {
     live: Vec<Arc<CachePadded<Live>>>,
     stop: Arc<AtomicBool>,
     hook: Option<Hook>,
+    confined: bool,
 }
 
 /// How a run went.
@@ -111,7 +115,8 @@ impl Engine {
         let guard = config.status.as_ref().map(status::guard).transpose();
         let guard = guard.map_err(|e| config.document.at_key(&Place::STATUS, "token_file", &e))?;
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
-        Ok(Self { config, run, plan, filter, guard, live, stop: Arc::default(), hook: None })
+        let stop = Arc::default();
+        Ok(Self { config, run, plan, filter, guard, live, stop, hook: None, confined: false })
     }
 
     /// Setting it ends the run at the next batch.
@@ -123,6 +128,13 @@ impl Engine {
     /// whether every worker gets on.
     pub fn on_look(&mut self, hook: impl FnMut(&Gauge) + Send + Sync + 'static) {
         self.hook = Some(Box::new(hook));
+    }
+
+    /// Makes the process give up, once the run has begun, what the run does not need: it becomes
+    /// the user of the config, and guards files and system calls as the config says. For a process
+    /// that does nothing else; nothing of it can be taken back.
+    pub fn confine(&mut self) {
+        self.confined = true;
     }
 
     /// The chain and what it yields.
@@ -165,6 +177,9 @@ impl Engine {
             self.run.goes_live();
         }
         let manifest = self.manifest(from)?;
+        if self.confined {
+            service::confine(&self.config, &self.plan, from).map_err(StartError::User)?;
+        }
         let stamp = Stamp::new(&manifest.id, self.config.engine.sensor.as_deref());
         self.run.begins(manifest);
         self.run.books.begin(Arc::clone(&supply));
@@ -193,7 +208,7 @@ impl Engine {
         };
         let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
             .map_err(|failed| failed.at(&self.config))?;
-        let ends = match self.work(&sinks, &*supply) {
+        let ends = match self.work(&sinks, &*supply, from) {
             Ok(ends) => ends,
             Err(error) => {
                 sinks.join();
@@ -219,19 +234,25 @@ impl Engine {
     }
 
     /// Runs the workers, each on a thread and a core of its own.
-    fn work(&self, sinks: &Sinks, supply: &dyn Supply) -> Result<Vec<WorkerEnd>, StartError> {
+    fn work(
+        &self,
+        sinks: &Sinks,
+        supply: &dyn Supply,
+        from: Backend,
+    ) -> Result<Vec<WorkerEnd>, StartError> {
         // All chains are made and all rings opened before the first packet is taken, so that what
         // cannot be made stops the run before anything is written.
         let (start, done) = (Start::of(self.live.len()), AtomicBool::new(false));
         thread::scope(|scope| {
             let watch = thread::Builder::new().name("watch".to_owned());
-            let watch =
-                watch.spawn_scoped(scope, || supply.watch(&done)).map_err(StartError::Thread)?;
+            let watch = watch
+                .spawn_scoped(scope, || look_after(supply, &done))
+                .map_err(StartError::Thread)?;
             let mut threads = Vec::new();
             for (number, live) in self.live.iter().enumerate() {
                 let outlet = sinks.outlet();
                 let start = &start;
-                let body = move || self.worker(number, supply, outlet, live, start);
+                let body = move || self.worker(number, (supply, from), outlet, live, start);
                 let name = format!("worker-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
@@ -242,6 +263,9 @@ impl Engine {
                         return Err(StartError::Thread(error));
                     }
                 }
+            }
+            if self.confined {
+                service::renounce();
             }
             let join = |thread: thread::ScopedJoinHandle<'_, WorkerEnd>| {
                 thread.join().unwrap_or_else(|_| {
@@ -261,7 +285,7 @@ impl Engine {
     fn worker(
         &self,
         number: usize,
-        supply: &dyn Supply,
+        (supply, from): (&dyn Supply, Backend),
         mut outlet: SinkOutlet,
         live: &Arc<CachePadded<Live>>,
         start: &Start,
@@ -280,6 +304,7 @@ impl Engine {
         if start.wait(&self.stop) {
             self.run.forget_secret();
         }
+        service::keep_for_rings(&self.config, from);
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
@@ -401,6 +426,12 @@ impl Start {
             tracing::info!("all rings are open");
         }
     }
+}
+
+/// The thread that keeps an eye on what the workers share.
+fn look_after(supply: &dyn Supply, done: &AtomicBool) {
+    service::renounce();
+    supply.watch(done);
 }
 
 /// The filter of `[capture]`, or the error at its place.

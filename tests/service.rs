@@ -6,7 +6,13 @@
 mod common;
 #[path = "service/manager.rs"]
 mod manager;
+#[path = "common/net.rs"]
+mod net;
+#[path = "service/rights.rs"]
+mod rights;
 #[path = "service/scene.rs"]
 mod scene;
+#[path = "service/terminal.rs"]
+mod terminal;
 #[path = "service/trouble.rs"]
 mod trouble;

@@ -6,9 +6,10 @@ use ringmill::{
     Engine, Outcome, StartError,
     config::{self, Config, ConfigError},
 };
+use tracing::Level;
 
 use super::{
-    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress,
+    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, log, print, progress::Progress,
     service::Manager, signals::Signals,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
         let mut engine = Engine::new(config)?;
+        engine.confine();
         let mut manager = Manager::from_env();
         engine.on_look(move |gauge| manager.tell(gauge));
         let signals = Signals::catch();
@@ -65,11 +67,15 @@ pub(super) fn load(arguments: &ConfigArgs) -> Result<Config, ConfigError> {
 
 fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool, profile: bool) -> u8 {
     let mut status = if outcome.is_good() { DONE } else { FAILED };
-    if !quiet {
-        complain(outcome.ledger.to_string().trim_end());
+    log::end();
+    if !quiet && log::is_json() {
+        let ledger = serde_json::to_value(&outcome.ledger).unwrap_or_default();
+        log::say(Level::INFO, "the run is over", Some(("ledger", ledger)));
+    } else if !quiet {
+        log::say(Level::INFO, outcome.ledger.to_string().trim_end(), None);
     }
     if profile {
-        complain(outcome.ledger.profile().trim_end());
+        log::say(Level::INFO, outcome.ledger.profile().trim_end(), None);
     }
     if let Some(path) = ledger
         && let Err(error) = write_ledger(outcome, path)
@@ -87,7 +93,7 @@ fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool, profile: bool) 
     }
     if !quiet && status == DONE {
         for line in outcome.suggestions.iter().take(1) {
-            complain(&format!("next:\n  {line}"));
+            log::say(Level::INFO, &format!("next:\n  {line}"), None);
         }
     }
     status

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringmill::Gauge;
+use ringmill::{Gauge, service};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator, low_level,
@@ -41,7 +41,10 @@ impl Signals {
     /// process, for whoever does not want to wait for a sink; so does a worker that is stuck.
     pub(super) fn heed(self, stop: Arc<AtomicBool>, gauge: Gauge) {
         let Some(signals) = self.0 else { return };
-        let body = move || heed(signals, &stop, &gauge);
+        let body = move || {
+            service::renounce();
+            heed(signals, &stop, &gauge);
+        };
         if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(body) {
             tracing::warn!("signals are not heeded, for lack of a thread: {error}");
         }

@@ -92,6 +92,9 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
         sensor: None,
         epoch: None,
         stuck_after: Duration::from_secs(10),
+        user: None,
+        sandbox: None,
+        writable: Vec::new(),
     };
     let Some(table) = top.table("engine")? else {
         return Ok(engine);
@@ -117,6 +120,11 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
     engine.epoch = table.entry("epoch").map(|entry| entry.one_of(&Epoch::ALL)).transpose()?;
     if let Some(entry) = table.entry("stuck_seconds") {
         engine.stuck_after = Duration::from_secs(entry.whole(1..=3600)?);
+    }
+    engine.user = table.entry("user").map(|entry| entry.text().map(str::to_owned)).transpose()?;
+    engine.sandbox = table.entry("sandbox").map(|entry| entry.flag()).transpose()?;
+    if let Some(entry) = table.entry("writable") {
+        engine.writable = entry.texts()?.into_iter().map(|(_, path)| path.into()).collect();
     }
     Ok(engine)
 }

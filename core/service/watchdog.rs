@@ -93,6 +93,7 @@ impl Watchdog {
         let mut watchdog = Self::new(live, run, gauge.supply.is_replay(), after);
         let (running, over) = bounded::<()>(0);
         let body = move || {
+            super::renounce();
             let mut runs = true;
             while runs {
                 // Once more when the run is over, for whoever waits for its end.

@@ -44,7 +44,7 @@ use crate::{
     chain::{Blueprint, BuildError, Outlet},
     config::{SinkEntry, WhenFull},
     host::{Board, Run},
-    plan,
+    plan, service,
 };
 use backlog::Backlog;
 use circuit::Circuit;
@@ -235,14 +235,17 @@ fn start(
         let (blueprint, run, board) = (blueprint.clone(), Arc::clone(run), Arc::clone(&board));
         move || blueprint.build_sink(index, &run, &board)
     };
-    let body = move || match remake() {
-        Ok(sink) => {
-            // The receiver waits for exactly this.
-            let _ = made.send(Ok(()));
-            post::serve(sink, || remake().map_err(|failed| failed.error), &orders, &answers);
-        }
-        Err(error) => {
-            let _ = made.send(Err(error));
+    let body = move || {
+        service::renounce();
+        match remake() {
+            Ok(sink) => {
+                // The receiver waits for exactly this.
+                let _ = made.send(Ok(()));
+                post::serve(sink, || remake().map_err(|failed| failed.error), &orders, &answers);
+            }
+            Err(error) => {
+                let _ = made.send(Err(error));
+            }
         }
     };
     let spawn_failed =
@@ -272,6 +275,7 @@ fn start(
         },
     };
     let body = move || {
+        service::renounce();
         let (mut tally, hangs) = post.run();
         // A thread that hangs in a call goes with the process.
         if !hangs && calls.join().is_err() && tally.error.is_none() {

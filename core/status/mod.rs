@@ -28,6 +28,7 @@ use crate::{
     config::{self, Backend},
     host::Run,
     ledger::{Ledger, Live},
+    service,
     sinks::{Look, now as wall_clock},
     supply::Supply,
 };
@@ -132,6 +133,7 @@ impl Drop for Serving {
 }
 
 fn serve(mut server: Server, mut page: Page, end: &Receiver<(Ledger, Vec<String>)>) {
+    service::renounce();
     // Where that is not allowed it runs like all others.
     let _ = rustix::process::setpriority_process(None, NICE);
     let mut bodies = page.look(Instant::now());
