@@ -12,7 +12,7 @@ use abi_stable::{
 
 use crate::{
     Encapsulation,
-    abi::{Arena, Keeper},
+    abi::{self, Arena, Keeper},
 };
 
 /// The most packets that one [`Batch`] holds.
@@ -457,7 +457,7 @@ impl<'a> Batch<'a> {
     /// Adds a packet: for the engine and for tests; a stage cannot make packets.
     #[inline]
     pub fn push(&mut self, packet: Packet<'a>) {
-        self.packets.push(packet);
+        abi::push(&mut self.packets, packet);
     }
 
     /// How many more packets fit.

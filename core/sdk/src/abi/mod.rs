@@ -115,6 +115,22 @@ const fn padded<const N: usize>(text: &str) -> [u8; N] {
     out
 }
 
+/// Adds a value where it is to lie. [`RVec::push`] is a call, to which it would go by way of the
+/// stack: written there field by field and read in one piece, which costs a packet 10 ns.
+#[inline(always)]
+pub(crate) fn push<T>(to: &mut RVec<T>, value: T) {
+    let length = to.len();
+    if length == to.capacity() {
+        return to.push(value);
+    }
+    // SAFETY: there is room for one more than `length`, where nothing lives yet; behind it all
+    // up to the new length are initialized.
+    unsafe {
+        to.as_mut_ptr().add(length).write(value);
+        to.set_len(length + 1);
+    }
+}
+
 fn unpadded(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()

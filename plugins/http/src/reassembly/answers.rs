@@ -77,15 +77,14 @@ impl Reassembly {
         Ok(taken.framing.request())
     }
 
-    /// A response: its row, or it waits for its request. What follows it; `None` if that cannot
-    /// be told before the request is there.
+    /// A response: its row, or it waits for its request. What follows it.
     pub(super) fn response(
         &mut self,
         id: u32,
         d: usize,
         message: &Message<'_>,
         heads: &mut Heads,
-    ) -> Result<Option<Body>> {
+    ) -> Result<Body> {
         let dir = *self.table.dir(id, d);
         let before = dir.has(Dir::BEFORE);
         let others_wait =
@@ -99,10 +98,6 @@ impl Reassembly {
             let mut framing = Framing::default();
             head::read(Kind::Response, message.bytes, &mut framing);
             self.hold(id, d, message, framing);
-            let depends = framing.response(Method::Other) != framing.response(Method::Head);
-            if depends {
-                return Ok(None);
-            }
             framing
         } else {
             let Message { seen, bytes, flags, .. } = *message;
@@ -118,7 +113,7 @@ impl Reassembly {
             self.write(id, &held, bytes, paired, heads)?
         };
         let after = boundary::is_status_line(message.after);
-        Ok(Some(self.after(id, d, &framing, method, after)))
+        Ok(self.after(id, d, &framing, method, after))
     }
 
     /// What follows a response. Where its request is not known it may have been HEAD, and
@@ -146,6 +141,21 @@ impl Reassembly {
         body
     }
 
+    /// The request of the last response came after it: what follows that need not be guessed.
+    fn learn(&mut self, id: u32, d: usize, framing: &Framing, method: Method) {
+        let dir = self.table.dir(id, d);
+        if method == Method::Other || !dir.has(Dir::DOUBT) {
+            return;
+        }
+        if dir.state == State::Ready {
+            // Back to where the body would have begun.
+            dir.next = dir.next.wrapping_sub(dir.left);
+        }
+        dir.clear(Dir::DOUBT | Dir::SKIPPING);
+        let body = self.after(id, d, framing, Some(method), false);
+        self.body(id, d, body);
+    }
+
     /// Waits no longer for the request of the last response that waits, to go on behind it.
     pub(super) fn go_on(&mut self, id: u32, d: usize) {
         let work = self.table.dir(id, d).work;
@@ -158,6 +168,7 @@ impl Reassembly {
         });
         let body = self.after(id, d, &framing, None, another);
         self.body(id, d, body);
+        self.table.dir(id, d).set(Dir::WAITED);
     }
 
     /// Whether the first of the pending requests is that of the response with this first byte;
@@ -234,8 +245,9 @@ impl Reassembly {
             self.table.dir(id, d).work = self.works.add(id);
         }
         let Message { seen, seq, ack, bytes, flags, .. } = *message;
-        let Dir { work, .. } = *self.table.dir(id, d);
-        let before = self.table.dir(id, d).has(Dir::BEFORE);
+        let dir = self.table.dir(id, d);
+        dir.clear(Dir::WAITED);
+        let (work, before) = (dir.work, dir.has(Dir::BEFORE));
         let head = self.works.spare.copy(bytes);
         self.works.hold(work, Held { seen, seq, ack, before, head, flags, framing });
     }
@@ -296,9 +308,13 @@ impl Reassembly {
         }
         let Some(held) = self.works.take_held(work) else { return Ok(()) };
         self.write(id, &held, &held.head, paired, heads)?;
-        if stopped && method.is_some() {
-            let body = self.after(id, d, &held.framing, method, false);
-            self.body(id, d, body);
+        if let Some(method) = method {
+            if stopped {
+                let body = self.after(id, d, &held.framing, Some(method), false);
+                self.body(id, d, body);
+            } else if !held.before && self.works.get(work).is_none_or(|it| it.held.is_empty()) {
+                self.learn(id, d, &held.framing, method);
+            }
         }
         self.works.spare.give_back(held.head);
         Ok(())

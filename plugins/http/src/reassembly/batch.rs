@@ -3,6 +3,8 @@
 //! Most packets are of connections without HTTP. Those end here, by their descriptors, which are
 //! in the cache, and by filters, which mostly are.
 
+use std::ops::BitXor;
+
 use ringmill_sdk::{BATCH, Batch, Class, Packet, Result};
 
 use super::{
@@ -29,41 +31,47 @@ impl Reassembly {
     ) -> Result {
         // Rounds, because none of these tables stays in the cache, and what is asked for together
         // comes together: the filters and the SYNs first, then the index, then the connections
-        // themselves. Only the last round decides; those before it may pick a packet too many,
-        // but none too few, so what the last one may add to the filters is marked before.
+        // and what waits in them. Only the last round decides; those before it may pick a packet
+        // too many, but none too few, so what the last one may add to the filters is marked
+        // before. Nothing branches on what is asked for before all of it was: a branch that was
+        // guessed wrong waits for it alone.
         let packets = batch.all();
-        let (mut picked, mut begun) = (Picked::default(), Marks::new());
-        for (at, packet) in packets.iter().enumerate() {
+        let (mut picked, mut marks, mut begun) = (Picked::default(), Marks::new(), [false; BATCH]);
+        for ((at, packet), begun) in packets.iter().enumerate().zip(&mut begun) {
             let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
             let is_syn = packet.tcp_flags() & SYN != 0;
-            let has_head = begun.add(hash, is_candidate & is_head(packet));
-            let may_be_there = (self.table.coarse(hash) > 0) | has_head;
-            let may_begin = self.syns.mark(hash, is_candidate & is_syn);
-            picked.pick(at, is_candidate & (may_be_there | may_begin));
+            let opens = self.syns.mark(hash, is_candidate & is_syn);
+            *begun = marks.add(hash, is_candidate & (opens | is_head(packet)));
+            picked.pick(at, is_candidate & ((self.table.coarse(hash) > 0) | *begun));
         }
         let hashes = picked.of(packets).map(|(_, packet)| packet.flow_hash());
-        let touched = hashes.map(|hash| self.syns.touch(hash) ^ u32::from(self.table.touch(hash)));
-        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+        touch(hashes.map(|hash| self.syns.touch(hash) ^ u32::from(self.table.touch(hash))));
 
-        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
+        let (mut wanted, mut looked_at) = (Picked::default(), Picked::default());
         for (at, packet) in picked.of(packets) {
-            if self.is_wanted(packet) {
-                keys[at] = key_of(packet, flows);
-                ids[asked] = self.table.first(keys[at]);
-                asked += 1;
-            }
+            let is_wanted = self.is_wanted(packet);
+            wanted.pick(at, is_wanted);
+            looked_at.pick(at, is_wanted | begun.get(at).is_some_and(|begun| *begun));
+        }
+        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
+        for ((at, packet), id) in wanted.of(packets).zip(&mut ids) {
+            keys[at] = key_of(packet, flows);
+            *id = self.table.first(keys[at]);
+            asked += 1;
         }
         let ids = &ids[..asked];
-        let touched = ids.iter().map(|id| self.table.key(*id));
-        std::hint::black_box(touched.fold(0, |all, key| all ^ key));
-        // What waits is touched at its beginning and its end.
-        let waits = ids.iter().flat_map(|id| self.table.works(*id));
-        let touched = waits.map(|number| self.works.touch(number));
-        std::hint::black_box(touched.fold(0, |all, one| all ^ one));
+        touch(ids.iter().map(|id| self.table.key(*id)));
+        let waits = || ids.iter().flat_map(|id| self.table.works(*id));
+        touch(waits().map(|number| self.works.touch(number)));
+        touch(waits().map(|number| self.works.touch_more(number)));
+        touch(ids.iter().map(|id| self.pairs.touch(self.table.pending(*id))));
 
-        for (at, packet) in picked.of(packets) {
-            let key = keys.get(at).copied().unwrap_or(0);
-            self.packet(packet, key, flows, heads)?;
+        for (at, packet) in looked_at.of(packets) {
+            if self.is_wanted(packet) || self.is_opening(packet) {
+                let key = keys.get(at).copied().filter(|key| *key != 0);
+                let key = key.unwrap_or_else(|| key_of(packet, flows));
+                self.flow(packet, &seen(packet, key), heads)?;
+            }
         }
         Ok(())
     }
@@ -71,29 +79,7 @@ impl Reassembly {
     /// Whether it takes more than a look at the filter.
     #[inline]
     fn is_wanted(&self, packet: &Packet<'_>) -> bool {
-        is_head(packet) || self.table.may_have(packet.flow_hash())
-    }
-
-    /// `key` is 0 where it was not made yet.
-    #[inline]
-    fn packet(
-        &mut self,
-        packet: &Packet<'_>,
-        key: u64,
-        flows: &Flows,
-        heads: &mut Heads,
-    ) -> Result {
-        if !(self.is_wanted(packet) || self.may_open(packet) && self.is_opening(packet)) {
-            return Ok(());
-        }
-        let key = if key == 0 { key_of(packet, flows) } else { key };
-        self.flow(packet, &seen(packet, key), heads)
-    }
-
-    /// Whether it is a SYN, or there may have been one of its connection.
-    #[inline]
-    fn may_open(&self, packet: &Packet<'_>) -> bool {
-        (packet.tcp_flags() & SYN != 0) | self.syns.may_have(packet.flow_hash())
+        is_head(packet) | self.table.may_have(packet.flow_hash())
     }
 
     /// Whether a connection that is not there is to be taken up at this packet: it begins with a
@@ -118,6 +104,12 @@ impl Reassembly {
         }
         may_be_http
     }
+}
+
+/// Reads what will be needed, so that it is in the cache by then.
+#[inline]
+fn touch<T: BitXor<Output = T> + Default>(read: impl Iterator<Item = T>) {
+    std::hint::black_box(read.fold(T::default(), |all, one| all ^ one));
 }
 
 /// Whether its payload begins with a head.

@@ -10,6 +10,7 @@ use super::{
     segment::{Segment, ahead},
     table::{Dir, Flow, NONE, State},
     units,
+    work::Partial,
 };
 use crate::{
     boundary::{self, End, LONGEST_LINE, Start},
@@ -147,11 +148,8 @@ impl Reassembly {
         }
         self.table.dir(id, d).state = State::Head;
         let number = self.table.dir(id, d).work;
-        if let Some(work) = self.works.get(number) {
-            let partial = &mut work.partial;
-            (partial.kind, partial.seen) = (kind, Some(segment.seen));
-            (partial.seq, partial.ack, partial.end) = (seq, segment.ack, End::default());
-        }
+        let (seen, ack) = (Some(segment.seen), segment.ack);
+        self.works.begin(number, Partial { kind, seen, seq, ack, ..Partial::default() });
         if kind.is_some() {
             self.table.flow_mut(id).set(Flow::HTTP);
         }
@@ -169,8 +167,8 @@ impl Reassembly {
     ) -> Result {
         let number = self.table.dir(id, d).work;
         let fits = self.works.append(number, rest, self.limits.head_bytes);
-        let Some(work) = self.works.get(number) else { return Ok(()) };
-        let partial = &mut work.partial;
+        let work = self.works.get(number);
+        let Some(partial) = work.and_then(|work| work.partial.as_mut()) else { return Ok(()) };
         if partial.kind.is_none() {
             let length = partial.bytes.len();
             // Only what can change the answer is a reason to ask again.
@@ -182,15 +180,18 @@ impl Reassembly {
                 }
                 Start::Open if fits => {}
                 Start::Open | Start::Other => {
-                    self.works.take_partial(number);
+                    if let Some(partial) = self.works.take_partial(number) {
+                        self.works.give_back(partial);
+                    }
                     self.lose(id, d);
                     return Ok(());
                 }
             }
         }
-        let Some(work) = self.works.get(number) else { return Ok(()) };
-        let end = work.partial.end.find(&work.partial.bytes);
-        let Some((end, kind)) = end.zip(work.partial.kind) else {
+        let work = self.works.get(number);
+        let Some(partial) = work.and_then(|work| work.partial.as_mut()) else { return Ok(()) };
+        let end = partial.end.find(&partial.bytes);
+        let Some((end, kind)) = end.zip(partial.kind) else {
             let dir = self.table.dir(id, d);
             dir.next = dir.next.wrapping_add(length(rest.len()));
             if !fits {
@@ -200,7 +201,7 @@ impl Reassembly {
             }
             return Ok(());
         };
-        let partial = self.works.take_partial(number);
+        let Some(partial) = self.works.take_partial(number) else { return Ok(()) };
         let begin = partial.seq;
         let dir = self.table.dir(id, d);
         let before = dir.next.wrapping_sub(begin);
@@ -216,7 +217,7 @@ impl Reassembly {
             after: rest.get(end.saturating_sub(before as usize)..).unwrap_or_default(),
         };
         self.message(id, d, &message, heads)?;
-        self.works.spare.give_back(partial.bytes);
+        self.works.give_back(partial);
         Ok(())
     }
 
@@ -224,17 +225,10 @@ impl Reassembly {
     fn message(&mut self, id: u32, d: usize, message: &Message<'_>, heads: &mut Heads) -> Result {
         self.table.flow_mut(id).set(Flow::HTTP);
         let body = match message.kind {
-            Kind::Request => Some(self.request(id, d, message, heads)?),
+            Kind::Request => self.request(id, d, message, heads)?,
             Kind::Response => self.response(id, d, message, heads)?,
         };
-        match body {
-            Some(body) => self.body(id, d, body),
-            // What lies before where the direction was taken up does not stop it.
-            None if self.table.dir(id, d).has(Dir::BEFORE) => {
-                self.table.dir(id, d).state = State::Lost;
-            }
-            None => self.table.dir(id, d).state = State::Waiting,
-        }
+        self.body(id, d, body);
         Ok(())
     }
 
@@ -283,9 +277,10 @@ impl Reassembly {
         heads: &mut Heads,
     ) -> Result {
         let number = self.table.dir(id, d).work;
-        let partial = self.works.take_partial(number);
+        let Some(partial) = self.works.take_partial(number) else { return Ok(()) };
         let (Some(kind), Some(seen)) = (partial.kind, partial.seen) else {
             self.count(Count::Undecided);
+            self.works.give_back(partial);
             return Ok(());
         };
         let message = Message {
@@ -299,9 +294,10 @@ impl Reassembly {
             after: b"",
         };
         match kind {
-            Kind::Request => drop(self.request(id, d, &message, heads)?),
-            Kind::Response => drop(self.response(id, d, &message, heads)?),
+            Kind::Request => _ = self.request(id, d, &message, heads)?,
+            Kind::Response => _ = self.response(id, d, &message, heads)?,
         }
+        self.works.give_back(partial);
         Ok(())
     }
 

@@ -80,6 +80,12 @@ impl Pairs {
         self.all.get(number as usize)
     }
 
+    /// Reads what will be needed, so that it is in the cache by then.
+    #[inline]
+    pub(super) fn touch(&self, number: u32) -> u8 {
+        self.get(number).and_then(|request| request.text.as_bytes().last().copied()).unwrap_or(0)
+    }
+
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Request> {
         self.all.get_mut(number as usize)
     }

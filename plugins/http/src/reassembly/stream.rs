@@ -69,7 +69,10 @@ impl Reassembly {
                 (dir.next, dir.state) = (segment.seq, State::Ready);
             }
             State::Body => stride(dir, segment),
-            State::Ready if dir.has(Dir::DOUBT) => doubt(dir, segment),
+            State::Ready if dir.has(Dir::DOUBT) => {
+                let held = self.works.get(dir.work).is_some_and(|work| !work.held.is_empty());
+                doubt(dir, segment, held);
+            }
             _ => {}
         }
         let offset = ahead(segment.seq, dir.next);
@@ -196,14 +199,22 @@ impl Reassembly {
 }
 
 /// A response to an unknown request may be one to HEAD: then the next response is where its
-/// body would be.
-fn doubt(dir: &mut Dir, segment: &Segment<'_>) {
+/// body would be. One further on need not be in the body either, then; as long as the response
+/// waits for its request (`held`), that is left open.
+fn doubt(dir: &mut Dir, segment: &Segment<'_>, held: bool) {
+    let waits = held && !dir.has(Dir::WAITED);
     let body = dir.next.wrapping_sub(dir.left);
-    if ahead(segment.seq, body) < 0 {
+    let offset = ahead(segment.seq, body);
+    if offset < 0 {
         return;
     }
     dir.clear(Dir::DOUBT);
-    if segment.seq == body && boundary::is_status_line(segment.bytes) {
+    let is_response = boundary::is_status_line(segment.bytes);
+    if is_response && (offset == 0 || waits) {
         dir.next = body;
+    }
+    if is_response && offset > 0 && waits {
+        dir.clear(Dir::SKIPPING);
+        dir.state = State::Waiting;
     }
 }

@@ -12,7 +12,7 @@
 
 use ringmill_sdk::Packet;
 
-/// Slots; as many connections may be between SYN and first byte. 512 KiB in all.
+/// Slots; as many connections may be between SYN and first byte. 544 KiB in all.
 const SLOTS_BITS: u32 = 15;
 const SLOTS: usize = 1 << SLOTS_BITS;
 
@@ -32,6 +32,7 @@ struct Slot {
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     place: usize,
+    print: u8,
     tag: u32,
 }
 
@@ -41,35 +42,33 @@ pub(super) type Secrets = [u64; 10];
 pub(super) struct Syns {
     secrets: Secrets,
     slots: Vec<Slot>,
-    /// One bit for each slot in which something is known: 4 KiB, which stay in the cache.
-    known: [u64; SLOTS / 64],
+    /// Of each slot in which something is known, eight bits of the flow hash, else 0: most packets
+    /// are of connections without a slot, and of these few take a look at one.
+    prints: Vec<u8>,
 }
 
 impl Syns {
     pub(super) fn new(secrets: Secrets) -> Self {
-        Self { secrets, slots: vec![Slot::default(); SLOTS], known: [0; SLOTS / 64] }
-    }
-
-    /// Whether it takes a look at the slot.
-    #[inline]
-    pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        let at = self.place(flow_hash);
-        self.known[at >> 6] >> (at & 63) & 1 != 0
+        Self { secrets, slots: vec![Slot::default(); SLOTS], prints: vec![0; SLOTS] }
     }
 
     /// Whether it takes a look at the slot, now and after its SYN, if this is one.
     #[inline]
     pub(super) fn mark(&mut self, flow_hash: u64, is_syn: bool) -> bool {
-        let at = self.place(flow_hash);
-        let bits = &mut self.known[at >> 6];
-        *bits |= u64::from(is_syn) << (at & 63);
-        *bits >> (at & 63) & 1 != 0
+        let (place, print) = self.place(flow_hash);
+        let there = &mut self.prints[place];
+        if is_syn {
+            *there = print;
+        }
+        *there == print
     }
 
+    /// The slot, and what its print is while it is of this flow hash.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "15 bits are left")]
-    fn place(&self, flow_hash: u64) -> usize {
-        (flow_hash.wrapping_mul(self.secrets[9] | 1) >> (64 - SLOTS_BITS)) as usize
+    #[allow(clippy::cast_possible_truncation, reason = "15 bits are left, and 8 of the others")]
+    fn place(&self, flow_hash: u64) -> (usize, u8) {
+        let spread = flow_hash.wrapping_mul(self.secrets[9] | 1);
+        ((spread >> (64 - SLOTS_BITS)) as usize, (spread >> (56 - SLOTS_BITS)) as u8 | 1)
     }
 
     /// The connection of a packet in direction `d`.
@@ -95,30 +94,33 @@ impl Syns {
         let sum = pieces(low, [a, b, c, e])
             .wrapping_add(pieces(high, [f, g, h, i]))
             .wrapping_add(ports.wrapping_mul(p));
-        Ends { place: self.place(packet.flow_hash()), tag: (sum >> 32) as u32 }
+        let (place, print) = self.place(packet.flow_hash());
+        Ends { place, print, tag: (sum >> 32) as u32 }
     }
 
     /// Reads the slot, if it will be asked, so that it is in the cache by then.
     #[inline]
     pub(super) fn touch(&self, flow_hash: u64) -> u32 {
-        let at = if self.may_have(flow_hash) { self.place(flow_hash) } else { 0 };
+        let (place, print) = self.place(flow_hash);
+        // Always a load, of a slot that is there in any case: a branch would be mispredicted.
+        let at = if self.prints[place] == print { place } else { 0 };
         self.slots.get(at).map_or(0, |slot| slot.tag)
     }
 
     /// A SYN was seen; `first` is the sequence number behind it.
-    pub(super) fn put(&mut self, Ends { place, tag }: Ends, d: usize, first: u32) {
+    pub(super) fn put(&mut self, Ends { place, print, tag }: Ends, d: usize, first: u32) {
         let slot = &mut self.slots[place];
         if slot.tag != tag {
             *slot = Slot { tag, ..Slot::default() };
         }
         slot.known |= 1 << d;
         slot.first[d & 1] = first;
-        self.known[place >> 6] |= 1 << (place & 63);
+        self.prints[place] = print;
     }
 
     /// Where the directions begin.
     #[inline]
-    pub(super) fn get(&self, Ends { place, tag }: Ends) -> [Option<u32>; 2] {
+    pub(super) fn get(&self, Ends { place, tag, .. }: Ends) -> [Option<u32>; 2] {
         let slot = self.slots[place];
         let is_known = |d: usize| slot.tag == tag && slot.known >> d & 1 != 0;
         [0, 1].map(|d| is_known(d).then_some(slot.first[d]))
@@ -132,10 +134,10 @@ impl Syns {
     }
 
     /// The beginning is past.
-    pub(super) fn forget(&mut self, Ends { place, tag }: Ends) {
+    pub(super) fn forget(&mut self, Ends { place, tag, .. }: Ends) {
         if self.slots[place].tag == tag {
             self.slots[place].known = 0;
-            self.known[place >> 6] &= !(1 << (place & 63));
+            self.prints[place] = 0;
         }
     }
 }
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn beginnings_are_remembered_by_direction() {
         let mut syns = Syns::new(SECRETS);
-        let [five, six] = [5, 6].map(|tag| Ends { place: 77, tag });
+        let [five, six] = [5, 6].map(|tag| Ends { place: 77, print: 1, tag });
         syns.put(five, 0, 100);
         assert_eq!(syns.get(five), [Some(100), None]);
         syns.put(five, 1, u32::MAX);

@@ -94,6 +94,8 @@ impl Dir {
     pub(super) const DIGITS: u8 = 8;
     /// It stands for a moment before where the direction was taken up.
     pub(super) const BEFORE: u8 = 16;
+    /// What follows the last response was waited with, in vain.
+    pub(super) const WAITED: u8 = 32;
 
     /// A direction of which it is known where it begins.
     pub(super) fn from(first: u32) -> Self {
@@ -207,7 +209,7 @@ impl Table {
             spread: secret | 1,
             shift: 64 - bits,
             coarse_shift: 64 - bits.min(COARSE_BITS),
-            index: vec![0; 1 << bits],
+            index: vec![0; 2 << bits],
             cells: CELLS,
             filter: vec![0; 1 << bits],
             coarse: vec![0; 1 << bits.min(COARSE_BITS)],
@@ -281,24 +283,18 @@ impl Table {
         self.coarse.get(cell).copied().unwrap_or(u8::MAX)
     }
 
-    /// Reads what the fine one counts, if it will be asked, so that it is in the cache by then.
+    /// What the fine one counts, if it is to be asked. Always a load, of a cell that is there in any
+    /// case: a branch would be mispredicted.
     #[inline]
     pub(super) fn touch(&self, flow_hash: u64) -> u8 {
-        // Always a load, of a cell that is there in any case: a branch would be mispredicted.
         let cell = if self.coarse(flow_hash) > 0 { self.cell(flow_hash) } else { 0 };
-        self.filter.get(cell).copied().unwrap_or(0)
-    }
-
-    /// What the fine one counts.
-    #[inline]
-    fn fine(&self, flow_hash: u64) -> u8 {
-        self.filter.get(self.cell(flow_hash)).copied().unwrap_or(u8::MAX)
+        self.filter.get(cell).copied().unwrap_or(u8::MAX)
     }
 
     /// Whether there may be a connection of this flow hash.
     #[inline]
     pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        self.coarse(flow_hash) > 0 && self.fine(flow_hash) > 0
+        (self.coarse(flow_hash) > 0) & (self.touch(flow_hash) > 0)
     }
 
     /// The first flow in the index cell of this key: to have it in the cache by the time it is
@@ -318,6 +314,12 @@ impl Table {
     pub(super) fn works(&self, id: u32) -> impl Iterator<Item = u32> + use<> {
         let works = self.get(id).map_or([NONE; 2], |flow| flow.dirs.map(|dir| dir.work));
         works.into_iter().filter(|work| *work != NONE)
+    }
+
+    /// The oldest request of a flow that waits for its response, if there is one.
+    #[inline]
+    pub(super) fn pending(&self, id: u32) -> u32 {
+        self.get(id).map_or(NONE, |flow| flow.pending)
     }
 
     #[inline]
@@ -371,8 +373,12 @@ impl Table {
             self.free = self.made as u32;
             self.made += 1;
         }
-        if self.used >= self.cells {
-            self.grow();
+        // Twice as many cells as connections: most chains are one long then, and the first of a
+        // chain is asked for ahead of time.
+        for _ in 0..2 {
+            if 2 * self.used >= self.cells {
+                self.grow();
+            }
         }
         let id = self.free;
         let (place, cell) = (self.place(key), self.cell(flow_hash));

@@ -51,7 +51,8 @@ pub(super) struct Partial {
 pub(super) struct Work {
     /// Number of the flow.
     pub owner: Option<u32>,
-    pub partial: Partial,
+    /// Few have one, and it is large.
+    pub partial: Option<Box<Partial>>,
     pub early: Early,
     /// In the order of their sequence numbers.
     pub held: VecDeque<Held>,
@@ -59,6 +60,8 @@ pub(super) struct Work {
     /// Nothing in it falls due before, so that most packets need not look for what does.
     due: i64,
 }
+
+const _: () = assert!(size_of::<Work>() <= 192, "three cache lines");
 
 impl Work {
     /// Something falls due at this time.
@@ -82,7 +85,7 @@ impl Work {
 
     fn is_empty(&self) -> bool {
         let Self { partial, early, held, before, .. } = self;
-        partial.bytes.is_empty() && early.is_empty() && held.is_empty() && before.is_none()
+        partial.is_none() && early.is_empty() && held.is_empty() && before.is_none()
     }
 }
 
@@ -101,6 +104,9 @@ pub(super) struct Works {
     all: Vec<Work>,
     free: Vec<u32>,
     pub spare: Spare,
+    /// Empty ones, to be used again.
+    #[allow(clippy::vec_box, reason = "boxes are what is kept")]
+    partials: Vec<Box<Partial>>,
     pub bytes: usize,
 }
 
@@ -135,7 +141,13 @@ impl Spare {
 
 impl Works {
     pub(super) fn new() -> Self {
-        Self { all: Vec::new(), free: Vec::new(), spare: Spare::default(), bytes: 0 }
+        Self {
+            all: Vec::new(),
+            free: Vec::new(),
+            spare: Spare::default(),
+            partials: Vec::new(),
+            bytes: 0,
+        }
     }
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Work> {
@@ -148,12 +160,24 @@ impl Works {
         self.all.get(number as usize).is_some_and(|work| work.due <= until)
     }
 
-    /// Reads what will be needed, so that it is in the cache by then.
+    /// Reads the lines that it lies in, so that they are in the cache by the time they are needed.
     #[inline]
     pub(super) fn touch(&self, number: u32) -> usize {
         self.all.get(number as usize).map_or(0, |work| {
-            let last = work.partial.bytes.last().copied().unwrap_or(0);
-            usize::from(last) ^ work.early.touch() ^ work.held.len()
+            let Work { partial, early, held, due, .. } = work;
+            let other = usize::from(partial.is_some()) ^ usize::from(*due == 0);
+            other ^ early.len() ^ early.bytes() ^ held.len()
+        })
+    }
+
+    /// Reads what it points to: the end of a head, where segments lie, the first response.
+    #[inline]
+    pub(super) fn touch_more(&self, number: u32) -> usize {
+        self.all.get(number as usize).map_or(0, |work| {
+            let partial = work.partial.as_ref().and_then(|partial| partial.bytes.last().copied());
+            let last = partial.unwrap_or(0);
+            let held = work.held.front().map_or(0, |held| held.seq);
+            usize::from(last) ^ work.early.touch() ^ held as usize
         })
     }
 
@@ -183,7 +207,6 @@ impl Works {
         // What was large once does not stay large, and few keep anything at all.
         let few = 8;
         work.owner = None;
-        work.partial = Partial::default();
         if self.free.len() >= SPARE || work.early.capacity() > few || work.held.capacity() > few {
             *work = Work::default();
         }
@@ -191,10 +214,18 @@ impl Works {
         true
     }
 
+    /// A head begins to wait, of which no bytes are there yet.
+    pub(super) fn begin(&mut self, number: u32, partial: Partial) {
+        if let Some(work) = self.all.get_mut(number as usize) {
+            **work.partial.insert(self.partials.pop().unwrap_or_default()) = partial;
+        }
+    }
+
     /// Adds bytes to a head; up to `most` in all. Whether all fit.
     pub(super) fn append(&mut self, number: u32, bytes: &[u8], most: usize) -> bool {
-        let Some(work) = self.all.get_mut(number as usize) else { return false };
-        let head = &mut work.partial.bytes;
+        let work = self.all.get_mut(number as usize);
+        let Some(partial) = work.and_then(|work| work.partial.as_mut()) else { return false };
+        let head = &mut partial.bytes;
         let before = head.capacity();
         if before == 0 {
             *head = self.spare.take();
@@ -205,18 +236,25 @@ impl Works {
         fit == bytes.len()
     }
 
-    /// The head so far; it waits no longer.
-    pub(super) fn take_partial(&mut self, number: u32) -> Partial {
-        let partial = self.get(number).map(|work| std::mem::take(&mut work.partial));
-        let partial = partial.unwrap_or_default();
+    /// The head so far; it waits no longer. To be given [back](Self::give_back).
+    pub(super) fn take_partial(&mut self, number: u32) -> Option<Box<Partial>> {
+        let partial = self.get(number)?.partial.take()?;
         self.bytes -= partial.bytes.capacity();
-        partial
+        Some(partial)
+    }
+
+    /// Keeps the memory of what was taken.
+    pub(super) fn give_back(&mut self, mut partial: Box<Partial>) {
+        self.spare.give_back(std::mem::take(&mut *partial).bytes);
+        if self.partials.len() < SPARE {
+            self.partials.push(partial);
+        }
     }
 
     /// Puts it back.
-    pub(super) fn put_partial(&mut self, number: u32, partial: Partial) {
+    pub(super) fn put_partial(&mut self, number: u32, partial: Option<Box<Partial>>) {
         if let Some(work) = self.all.get_mut(number as usize) {
-            self.bytes += partial.bytes.capacity();
+            self.bytes += partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
             work.partial = partial;
         }
     }
@@ -259,6 +297,10 @@ impl Works {
         let Some(work) = self.all.get_mut(number as usize) else { return };
         self.bytes += size_of::<Held>() + held.head.capacity();
         work.falls_due(hold_ends(&held.seen));
+        // Most wait alone.
+        if work.held.capacity() == 0 {
+            work.held.reserve_exact(1);
+        }
         let at = work.held.partition_point(|it| ahead(it.seq, held.seq) <= 0);
         work.held.insert(at, held);
     }

@@ -568,6 +568,44 @@ fn one_direction_is_enough() {
     assert_eq!(told(&responses), (1..=5).map(no).collect::<Vec<_>>());
 }
 
+/// The response overtook its request, which alone tells whether a body follows.
+#[test]
+fn a_response_to_head_before_its_request() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
+    let first = step(false, 500, 119, head);
+    let behind = at(500, head.len());
+    let asked = step(true, 100, 500, "HEAD /1 HTTP/1.1\r\n\r\n");
+    let again = step(true, at(100, asked.bytes.len()), behind, "GET /2 HTTP/1.1\r\n\r\n");
+    let (second, third) =
+        (step(false, behind, 139, OK), step(false, at(behind, OK.len()), 158, OK));
+    let pairs = ["1: HEAD - /1", "1: 200 to HEAD - /1", "2: GET - /2", "2: 200 to GET - /2"];
+    let orders = [
+        vec![&first, &asked, &again, &second],
+        vec![&first, &asked, &second, &again],
+        vec![&first, &second, &asked, &again],
+        vec![&first, &third, &second, &asked, &again],
+        vec![&first, &third, &asked, &second, &again],
+    ];
+    for order in orders {
+        let steps: Vec<_> = order.into_iter().cloned().collect();
+        let told = told(&steps);
+        for pair in pairs {
+            assert!(told.iter().any(|row| row.starts_with(pair)), "{pair} of {told:?}");
+        }
+    }
+}
+
+/// As much as may wait for the request of the response before it, and not more.
+#[test]
+fn a_body_full_of_responses_fills_no_memory() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    let mut steps = vec![step(false, 500, 119, head)];
+    let behind = at(500, head.len());
+    steps.extend((1..3000).rev().map(|n| step(false, at(behind, 100 * n), 119, OK)));
+    let early = ran("", &steps).counters["segments.early"];
+    assert!((1..=600).contains(&early), "{early} segments were kept");
+}
+
 #[test]
 fn user_information_does_not_come_out_of_heads_in_pieces() {
     let request = b"GET http://me:hunter2@h/x HTTP/1.1\r\nHost: me:hunter2@h\r\n\
