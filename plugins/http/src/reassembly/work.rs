@@ -46,6 +46,12 @@ pub(super) struct Partial {
     pub ack: Option<u32>,
 }
 
+impl Partial {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
 /// What waits in one direction of one connection.
 #[derive(Default)]
 pub(super) struct Work {
@@ -113,6 +119,8 @@ pub(super) struct Works {
 /// How many spare buffers there are at most, and of how many bytes.
 const SPARE: usize = 4096;
 const SPARE_BYTES: usize = 4096;
+/// How many spare [`Partial`]s there are at most: about as many come and go in a batch.
+const SPARE_PARTIALS: usize = 256;
 
 /// Memory to be used again, so that a usual stream allocates nothing.
 #[derive(Default)]
@@ -217,6 +225,7 @@ impl Works {
     /// A head begins to wait, of which no bytes are there yet.
     pub(super) fn begin(&mut self, number: u32, partial: Partial) {
         if let Some(work) = self.all.get_mut(number as usize) {
+            self.bytes += size_of::<Partial>();
             **work.partial.insert(self.partials.pop().unwrap_or_default()) = partial;
         }
     }
@@ -239,14 +248,14 @@ impl Works {
     /// The head so far; it waits no longer. To be given [back](Self::give_back).
     pub(super) fn take_partial(&mut self, number: u32) -> Option<Box<Partial>> {
         let partial = self.get(number)?.partial.take()?;
-        self.bytes -= partial.bytes.capacity();
+        self.bytes -= partial.size();
         Some(partial)
     }
 
     /// Keeps the memory of what was taken.
     pub(super) fn give_back(&mut self, mut partial: Box<Partial>) {
         self.spare.give_back(std::mem::take(&mut *partial).bytes);
-        if self.partials.len() < SPARE {
+        if self.partials.len() < SPARE_PARTIALS {
             self.partials.push(partial);
         }
     }
@@ -254,7 +263,7 @@ impl Works {
     /// Puts it back.
     pub(super) fn put_partial(&mut self, number: u32, partial: Option<Box<Partial>>) {
         if let Some(work) = self.all.get_mut(number as usize) {
-            self.bytes += partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+            self.bytes += partial.as_ref().map_or(0, |partial| partial.size());
             work.partial = partial;
         }
     }
