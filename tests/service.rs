@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics to fail")]
 
+#[allow(dead_code, reason = "the page has tests of its own, which use the rest")]
+#[path = "status/browser.rs"]
+mod browser;
 mod common;
 #[path = "service/manager.rs"]
 mod manager;

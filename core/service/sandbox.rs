@@ -1,8 +1,10 @@
 //! What not even a plugin may do: write where no sink writes, read what is not its business, start
 //! programs, or reach into the kernel.
 //!
-//! Files are guarded by Landlock, calls by seccomp. Both are lists by this engine of what a
-//! capture never needs, no proof that a plugin is harmless: it reads the same memory as we do.
+//! Files are guarded by Landlock, calls by seccomp. Both are lists of what a capture never needs,
+//! no proof that a plugin is harmless: it reads the same memory as we do. A thread that a plugin
+//! has started when the config was checked is older than the sandbox; of the two, only seccomp
+//! reaches it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

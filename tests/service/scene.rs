@@ -128,13 +128,18 @@ impl Scene {
         }
     }
 
-    /// What the status page's server answers.
-    pub(crate) fn get(&mut self, path: &str) -> String {
-        let address = self.until("status page", |scene| {
+    /// Where its status page is.
+    pub(crate) fn address(&mut self) -> String {
+        self.until("status page", |scene| {
             let said = scene.said();
             let rest = said.lines().find_map(|line| line.split_once("status page at http://"))?.1;
             Some(rest.trim_end_matches('/').to_owned())
-        });
+        })
+    }
+
+    /// What the status page's server answers.
+    pub(crate) fn get(&mut self, path: &str) -> String {
+        let address = self.address();
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();

@@ -2,7 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use crate::scene::Scene;
+use crate::{
+    browser::{self, Browser},
+    scene::Scene,
+};
 
 const LOOPS: &str = "use = \"loops\"\nuntil = \"{folder}/enough\"";
 const STUCK: &str = "worker 0 has not come back from stage `loops` for";
@@ -19,6 +22,9 @@ fn a_stage_that_loops_is_named_and_the_manager_is_not_told_that_all_is_well() {
     scene.until("the page to say so", |scene| {
         (scene.status()["workers"][0]["stuck"] == "loops").then_some(())
     });
+    if let Some(browser) = Browser::start() {
+        seen(&browser, &mut scene);
+    }
     let metrics = scene.get("/metrics");
     let line = "ringmill_worker_stuck{worker=\"0\",stage=\"loops\"} 1\n";
     assert!(metrics.contains(line), "{metrics}");
@@ -31,6 +37,23 @@ fn a_stage_that_loops_is_named_and_the_manager_is_not_told_that_all_is_well() {
     let last = said.lines().last().unwrap();
     assert!(last.starts_with(&format!("error: the run cannot end: {STUCK}")), "{said}");
     assert!(last.contains("worker 0 is in stage `loops`"), "{said}");
+}
+
+/// The page of a run whose stage loops.
+fn seen(browser: &Browser, scene: &mut Scene) {
+    let address = scene.address();
+    browser.open(&format!("http://{address}/"));
+    let text = |selector: &str| {
+        let script = format!(
+            "return [...document.querySelectorAll({selector:?})].map(it => it.textContent).join()"
+        );
+        browser.run(&script).as_str().unwrap_or_default().to_owned()
+    };
+    scene.until("the page to turn red", |_| (text("#state") == "stuck").then_some(()));
+    assert_eq!(text("#chain tr.stuck .name"), "loops");
+    assert!(text("#workers .stuck").contains("stuck in loops"), "{}", text("#workers"));
+    assert!(text("#process").contains("memory"), "{}", text("#process"));
+    browser::keep("stuck", &browser.picture(1280, "light"));
 }
 
 #[test]

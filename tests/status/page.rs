@@ -2,15 +2,17 @@
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::{browser::Browser, common, scene::Scene};
+use crate::{
+    browser::{self, Browser},
+    common,
+    scene::Scene,
+};
 
 /// The text of every element that a selector finds.
 fn texts(browser: &Browser, selector: &str) -> Vec<String> {
@@ -79,9 +81,7 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
         assert!(wide.as_u64() <= Some(width.into()), "{name}: {wide} px wide");
         let ground = browser.run("return getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground == "rgb(15, 18, 21)", scheme == "dark", "{name}: {ground}");
-        if let Some(folder) = std::env::var_os("RINGMILL_SHOTS") {
-            keep(&Path::new(&folder).join(format!("{name}.png")), &picture);
-        }
+        browser::keep(name, &picture);
     }
 
     scene.enough();
@@ -129,16 +129,6 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
         assert!((ns - shown).abs() <= 0.51, "{}: {ns}, not {shown}", cells[0]);
     }
     println!("{}: {}", verdict, shown.join("; "));
-}
-
-/// Keeps a picture, where `base64` can be run.
-fn keep(path: &Path, base64: &str) {
-    let text = path.with_extension("base64");
-    fs::write(&text, base64).unwrap();
-    let input = fs::File::open(&text).unwrap();
-    let output = Command::new("base64").arg("-d").stdin(input).stderr(Stdio::null()).output();
-    fs::write(path, output.unwrap().stdout).unwrap();
-    fs::remove_file(text).unwrap();
 }
 
 #[test]
