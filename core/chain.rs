@@ -1,166 +1,21 @@
 //! The chain of one worker: its stages, in order, and the way of the records through them.
 
-use std::{sync::Arc, time::Instant};
+mod blueprint;
+mod meter;
+
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use crossbeam_utils::CachePadded;
-use ringmill_sdk::{Batch, Counter, DynStage, Error, Factory, Output, Role, Timestamp};
+use ringmill_sdk::{Batch, DynStage, Error, ErrorKind, Output, Timestamp};
 
-use crate::{
-    config::{Config, ConfigError, Plugged, SinkEntry},
-    host::{self, Board, Run},
-    ledger::{Cost, Live, StageTally},
-    loader,
-    registry::{Maker, Registry},
-};
+pub(crate) use blueprint::labels;
+pub use blueprint::{Blueprint, BuildError, Entry};
+pub use meter::Meter;
+use meter::Watch;
 
-/// How every worker's chain and every sink is made; checked once, at start.
-#[derive(Clone)]
-pub struct Blueprint {
-    stages: Vec<Entry>,
-    sinks: Vec<(SinkEntry, Maker)>,
-}
-
-/// One stage of the blueprint.
-#[derive(Clone)]
-pub struct Entry {
-    /// What the config says of it.
-    pub plugged: Plugged,
-    /// How it is made.
-    pub maker: Maker,
-    /// What is known of the plugin that it comes from.
-    pub plugin: Option<loader::Facts>,
-}
-
-impl Blueprint {
-    /// Finds every stage and sink that the config names, loading plugins; `linked` are those
-    /// that the embedding program brings.
-    ///
-    /// # Errors
-    /// With the place in the config.
-    pub fn new(config: &Config, linked: &[Factory]) -> Result<Self, ConfigError> {
-        let mut registry = Registry::new(linked);
-        let mut stages = Vec::new();
-        for plugged in &config.stages {
-            let maker = registry.find(plugged, Role::Stage, &config.document)?;
-            let plugin = plugged.plugin.as_ref().and_then(|path| registry.plugin(path));
-            stages.push(Entry { plugged: plugged.clone(), maker, plugin: plugin.cloned() });
-        }
-        let mut sinks = Vec::new();
-        for entry in &config.sinks {
-            let maker = registry.find(&entry.plugged, Role::Sink, &config.document)?;
-            sinks.push((entry.clone(), maker));
-        }
-        Ok(Self { stages, sinks })
-    }
-
-    /// The entries of the sinks.
-    pub fn sinks(&self) -> impl Iterator<Item = &SinkEntry> {
-        self.sinks.iter().map(|(entry, _)| entry)
-    }
-
-    /// The entry of the sink number `index`, and whether it sends to a store.
-    pub fn sink(&self, index: usize) -> (&SinkEntry, bool) {
-        let (entry, maker) = &self.sinks[index];
-        (entry, maker.is_network())
-    }
-
-    /// What the chain's stages are called in the ledger: their name, numbered from the second
-    /// of a name on.
-    pub fn stage_labels(&self) -> Vec<String> {
-        labels(self.stages.iter().map(|entry| entry.plugged.name.as_str()))
-    }
-
-    /// Each stage's label and entry, in order.
-    pub fn stages(&self) -> impl Iterator<Item = (String, &Entry)> {
-        self.stage_labels().into_iter().zip(&self.stages)
-    }
-
-    /// As [`stage_labels`](Self::stage_labels), for the sinks.
-    pub fn sink_labels(&self) -> Vec<String> {
-        labels(self.sinks.iter().map(|(entry, _)| entry.plugged.name.as_str()))
-    }
-
-    /// Every stage and sink with the options that it takes.
-    pub(crate) fn options(
-        &self,
-    ) -> impl Iterator<Item = (Role, &Plugged, Vec<crate::manifest::Known>)> {
-        let stages = self.stages.iter().map(|entry| (Role::Stage, &entry.plugged, &entry.maker));
-        let sinks = self.sinks.iter().map(|(entry, maker)| (Role::Sink, &entry.plugged, maker));
-        stages.chain(sinks).map(|(role, plugged, maker)| (role, plugged, maker.options()))
-    }
-
-    /// Makes a chain; to be called on the thread that will run it.
-    ///
-    /// # Errors
-    /// What a stage's `new` returned, with the stage.
-    pub fn build_chain(
-        &self,
-        run: &Arc<Run>,
-        board: &Arc<Board>,
-        worker: Option<usize>,
-    ) -> Result<Chain, BuildError> {
-        let mut slots = Vec::with_capacity(self.stages.len());
-        for (label, Entry { plugged, maker, .. }) in self.stages() {
-            let host = host::host(run, board, &label, worker);
-            let stage = maker
-                .build(&plugged.options, &host)
-                .map_err(|error| BuildError { plugged: Box::new(plugged.clone()), error })?;
-            slots.push(Slot { label, stage, meter: Meter::default() });
-        }
-        Ok(Chain {
-            slots,
-            emitted: Vec::new(),
-            passing: Vec::new(),
-            untimed: 0,
-            live: Arc::default(),
-        })
-    }
-
-    /// Makes the sink number `index`; to be called on the thread that will run it.
-    ///
-    /// # Errors
-    /// What the sink's `new` returned.
-    pub fn build_sink(
-        &self,
-        index: usize,
-        run: &Arc<Run>,
-        board: &Arc<Board>,
-    ) -> Result<Box<dyn DynStage>, BuildError> {
-        let (entry, maker) = &self.sinks[index];
-        let host = host::host(run, board, &self.sink_labels()[index], None);
-        maker
-            .build(&entry.plugged.options, &host)
-            .map_err(|error| BuildError { plugged: Box::new(entry.plugged.clone()), error })
-    }
-}
-
-fn labels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut labels: Vec<String> = Vec::new();
-    for name in names {
-        let again = (2..).map(|n| format!("{name}_{n}"));
-        let label = std::iter::once(name.to_owned()).chain(again).find(|l| !labels.contains(l));
-        labels.extend(label);
-    }
-    labels
-}
-
-/// A stage could not be made.
-#[derive(Debug)]
-pub struct BuildError {
-    /// Which one.
-    pub plugged: Box<Plugged>,
-    /// Why.
-    pub error: Error,
-}
-
-impl BuildError {
-    /// The error at its place in the config.
-    pub fn at(&self, config: &Config) -> ConfigError {
-        config.document.stage_error(&self.plugged.place, self.error.path(), self.error.message())
-    }
-}
+use crate::{config::OnError, host::Board, ledger::Live};
 
 /// A stage failed while it ran.
 #[derive(Debug, thiserror::Error)]
@@ -185,54 +40,55 @@ struct Slot {
     label: String,
     stage: Box<dyn DynStage>,
     meter: Meter,
+    on_error: OnError,
 }
 
-/// The rows of one stage on one worker and the time that it took; anyone may read them while it
-/// runs.
-#[derive(Clone, Debug, Default)]
-pub struct Meter {
-    given: Counter,
-    emitted: Counter,
-    failed: Counter,
-    sampled_packets: Counter,
-    sampled_ns: Counter,
-    records_ns: Counter,
-    ticks_ns: Counter,
+/// What a chain is made of that takes the place of another.
+pub(crate) struct Parts(Vec<Part>);
+
+enum Part {
+    Made(Slot),
+    /// It is in the other chain.
+    GoesOn {
+        label: String,
+        on_error: OnError,
+    },
 }
 
-impl Meter {
-    /// As the ledger shows them.
-    pub(crate) fn tally(&self, label: &str) -> StageTally {
-        StageTally {
-            stage: label.to_owned(),
-            rows_in: self.given.value(),
-            rows_out: self.emitted.value(),
-            rows_failed: self.failed.value(),
-            counters: Vec::new(),
-            cost: Cost {
-                sampled_packets: self.sampled_packets.value(),
-                sampled_ns: self.sampled_ns.value(),
-                records_ns: self.records_ns.value(),
-                ticks_ns: self.ticks_ns.value(),
-                ns_per_packet: 0.0,
-            },
+impl Part {
+    fn made(self) -> Option<Slot> {
+        match self {
+            Self::Made(slot) => Some(slot),
+            Self::GoesOn { .. } => None,
         }
     }
 }
 
-/// Reads a clock between the calls of stages.
-struct Watch(Instant);
+/// Stages that are in no chain any more, to be dropped where it disturbs nobody.
+pub(crate) struct Remains(#[expect(dead_code, reason = "they are only to be dropped")] Vec<Slot>);
 
-impl Watch {
-    fn start() -> Self {
-        Self(Instant::now())
+/// Stands where a stage failed that may be missing: lets everything by.
+struct Bypassed;
+
+impl DynStage for Bypassed {
+    fn schemas(&mut self) -> Result<Vec<SchemaRef>, Error> {
+        Ok(Vec::new())
     }
 
-    /// Counts the nanoseconds since it was started or read.
-    fn read(&mut self, into: &Counter) {
-        let now = Instant::now();
-        into.add(u64::try_from((now - self.0).as_nanos()).unwrap_or(u64::MAX));
-        self.0 = now;
+    fn packets(&mut self, _: &mut Batch<'_>, _: &mut Output<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn records(&mut self, records: RecordBatch, out: &mut Output<'_>) -> Result<(), Error> {
+        out.emit(records)
+    }
+
+    fn tick(&mut self, _: Timestamp, _: &mut Output<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Output<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -243,6 +99,8 @@ const TIMED: u32 = 61;
 /// The stages of one worker.
 pub struct Chain {
     slots: Vec<Slot>,
+    /// Where it is told what failed.
+    board: Arc<Board>,
     /// What the stage that was just called has emitted; keeps its memory.
     emitted: Vec<RecordBatch>,
     /// What is on its way to the next stage; keeps its memory.
@@ -331,12 +189,7 @@ impl Chain {
     pub fn finish(&mut self, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         let mut failure = Ok(());
         for at in 0..self.slots.len() {
-            self.live.enter(at + 1);
-            let Slot { stage, meter, .. } = &mut self.slots[at];
-            let mut watch = Watch::start();
-            let result = stage.finish(&mut Output::new(&mut self.emitted));
-            watch.read(&meter.ticks_ns);
-            failure = failure.and(self.after(at, result, outlet));
+            failure = failure.and(self.finish_one(at, outlet));
         }
         failure
     }
@@ -362,23 +215,60 @@ impl Chain {
     pub fn schemas(&mut self) -> Result<Vec<(usize, SchemaRef)>, StageFailure> {
         let mut all = Vec::new();
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            let schemas = slot.stage.schemas().map_err(|error| slot.failed(error))?;
+            let failed = |error| StageFailure { stage: slot.label.clone(), error };
+            let schemas = slot.stage.schemas().map_err(failed)?;
             all.extend(schemas.into_iter().map(|schema| (at, schema)));
         }
         Ok(all)
     }
 
-    /// What passed each stage so far.
-    pub fn tally(&self) -> Vec<StageTally> {
-        self.slots.iter().map(|slot| slot.meter.tally(&slot.label)).collect()
+    /// Becomes a chain of these parts. The stages that do not go on are ended before, in order,
+    /// and what they still held passes the stages after them, as it would have.
+    ///
+    /// # Errors
+    /// The first stage that fails at its end; the new chain is there all the same.
+    pub(crate) fn renew(
+        &mut self,
+        Parts(parts): Parts,
+        outlet: &mut impl Outlet,
+    ) -> (Remains, Result<(), StageFailure>) {
+        let goes_on = |label: &str| {
+            parts.iter().any(|part| matches!(part, Part::GoesOn { label: it, .. } if it == label))
+        };
+        let mut failure = Ok(());
+        for at in 0..self.slots.len() {
+            if !goes_on(&self.slots[at].label) {
+                failure = failure.and(self.finish_one(at, outlet));
+            }
+        }
+        let mut old: Vec<_> = self.slots.drain(..).collect();
+        for part in parts {
+            match part {
+                Part::Made(slot) => {
+                    self.board.no_trouble(&slot.label);
+                    self.slots.push(slot);
+                }
+                Part::GoesOn { label, on_error } => {
+                    let Some(at) = old.iter().position(|slot| slot.label == label) else {
+                        continue;
+                    };
+                    self.slots.push(Slot { on_error, ..old.remove(at) });
+                }
+            }
+        }
+        (Remains(old), failure)
     }
 
-    /// Each stage's label and meter, to be read while the chain runs.
-    pub fn meters(&self) -> Vec<(String, Meter)> {
-        self.slots.iter().map(|slot| (slot.label.clone(), slot.meter.clone())).collect()
+    fn finish_one(&mut self, at: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        self.live.enter(at + 1);
+        let Slot { stage, meter, .. } = &mut self.slots[at];
+        let mut watch = Watch::start();
+        let result = stage.finish(&mut Output::new(&mut self.emitted));
+        watch.read(&meter.ticks_ns);
+        self.after(at, result, outlet)
     }
 
-    /// Passes on what a stage emitted before it failed, then fails.
+    /// Passes on what a stage emitted before it failed; then fails, or goes on without it.
     #[cold]
     fn after(
         &mut self,
@@ -386,14 +276,17 @@ impl Chain {
         result: Result<(), Error>,
         outlet: &mut impl Outlet,
     ) -> Result<(), StageFailure> {
-        self.slots[at].meter.emitted.add(rows(&self.emitted));
+        let Self { slots, board, emitted, .. } = self;
+        let slot = &mut slots[at];
+        let result = result.or_else(|error| slot.failed(error, board, emitted));
+        slot.meter.emitted.add(rows(emitted));
         let passed = self.pass(at + 1, outlet);
-        result.map_err(|error| self.slots[at].failed(error)).and(passed)
+        result.and(passed)
     }
 
     /// Takes what lies in `emitted` through the stages from `first` on and out.
     fn pass(&mut self, first: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
-        let Self { slots, emitted, passing, live, .. } = self;
+        let Self { slots, board, emitted, passing, live, .. } = self;
         let mut failure = Ok(());
         for (at, slot) in slots.iter_mut().enumerate().skip(first) {
             live.enter(at + 1);
@@ -404,9 +297,11 @@ impl Chain {
                 slot.meter.given.add(rows);
                 let result = slot.stage.records(records, &mut Output::new(emitted));
                 watch.read(&slot.meter.records_ns);
-                // It may be the anonymizer, so they cannot go on without it.
-                slot.meter.failed.add(if result.is_err() { rows } else { 0 });
-                failure = failure.and(result.map_err(|error| slot.failed(error)));
+                if let Err(error) = result {
+                    // It may be the anonymizer, so they cannot go on without it.
+                    slot.meter.failed.add(rows);
+                    failure = failure.and(slot.failed(error, board, emitted));
+                }
             }
             slot.meter.emitted.add(rows(emitted));
         }
@@ -423,8 +318,29 @@ impl Chain {
 }
 
 impl Slot {
-    fn failed(&self, error: Error) -> StageFailure {
-        StageFailure { stage: self.label.clone(), error }
+    /// It returned an error, or panicked. Where the chain may do without it, it is taken out, and
+    /// gives what it holds if it still can.
+    #[cold]
+    fn failed(
+        &mut self,
+        error: Error,
+        board: &Board,
+        emitted: &mut Vec<RecordBatch>,
+    ) -> Result<(), StageFailure> {
+        board.trouble(&self.label, &error, self.on_error);
+        let stage = self.label.clone();
+        match self.on_error {
+            OnError::Stop => Err(StageFailure { stage, error }),
+            OnError::Bypass => {
+                tracing::error!(stage, "{error}; this worker goes on without it");
+                let mut stage = std::mem::replace(&mut self.stage, Box::new(Bypassed));
+                if error.kind() != ErrorKind::Panicked {
+                    // What is lost with it is what it says of itself here, and that it has failed.
+                    let _ = stage.finish(&mut Output::new(emitted));
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossbeam_utils::CachePadded;
-use ringmill_sdk::{Counter, Factory};
+use ringmill_sdk::Factory;
 
 use crate::{
     Gauge,
@@ -22,15 +22,16 @@ use crate::{
     },
     chain::{BuildError, Chain},
     config::{Backend, Config, ConfigError, Place},
-    host::{Board, Facts, Run},
+    host::{Facts, Run},
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
+    reload::{Load, Now, Reloader},
     service::{self, Hook, Watchdog},
-    sinks::{SinkOutlet, Sinks, Stamp, Terrain},
+    sinks::{self, SinkOutlet, Sinks, Stamp, Terrain},
     status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
-    worker::Worker,
+    worker::{Seat, Worker},
 };
 
 /// Why a run could not begin.
@@ -65,8 +66,11 @@ pub enum StartError {
 /// An engine, ready to run.
 pub struct Engine {
     config: Config,
+    linked: Vec<Factory>,
     run: Arc<Run>,
     plan: Plan,
+    /// Who asks for a reload, and where the config is then read.
+    reload: Option<(Arc<AtomicBool>, Load)>,
     filter: Option<Arc<Filter>>,
     guard: Option<PageGuard>,
     live: Vec<Arc<CachePadded<Live>>>,
@@ -115,8 +119,20 @@ impl Engine {
         let guard = config.status.as_ref().map(status::guard).transpose();
         let guard = guard.map_err(|e| config.document.at_key(&Place::STATUS, "token_file", &e))?;
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
-        let stop = Arc::default();
-        Ok(Self { config, run, plan, filter, guard, live, stop, hook: None, confined: false })
+        let (linked, stop) = (stages.to_vec(), Arc::default());
+        let (reload, hook, confined) = (None, None, false);
+        Ok(Self { config, linked, run, plan, reload, filter, guard, live, stop, hook, confined })
+    }
+
+    /// Lets the config be changed while the engine runs: whenever `asked` is set, which the engine
+    /// then clears, it is read again by `load`, and what is new takes the place of what was. What
+    /// cannot be had is told in the log, and all goes on as it was.
+    pub fn reload_when(
+        &mut self,
+        asked: Arc<AtomicBool>,
+        load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) {
+        self.reload = Some((asked, Box::new(load)));
     }
 
     /// Setting it ends the run at the next batch.
@@ -176,7 +192,9 @@ impl Engine {
         if !supply.is_replay() {
             self.run.goes_live();
         }
-        let manifest = self.manifest(from)?;
+        let started = sinks::now().0;
+        let capture = (from, self.places(from)?);
+        let manifest = self.manifest(capture, started);
         if self.confined {
             service::confine(&self.config, &self.plan, from).map_err(StartError::User)?;
         }
@@ -191,7 +209,7 @@ impl Engine {
         let page = page.map(serve).transpose().map_err(StartError::Thread)?;
         let gauge = Gauge {
             live: self.live.clone(),
-            run: Arc::clone(&self.run),
+            books: Arc::clone(&self.run.books),
             supply: Arc::clone(&supply),
             stop: Arc::clone(&self.stop),
         };
@@ -199,16 +217,18 @@ impl Engine {
         let _watchdog = Watchdog::start(gauge, self.config.engine.stuck_after, self.hook.take())
             .map_err(StartError::Thread)?;
         let terrain = Terrain {
-            stop: &self.stop,
+            stop: Arc::clone(&self.stop),
+            workers: self.live.len(),
             may_identify: self.config.allow_identifiable,
             when_full: supply.when_full(),
             replay: supply.is_replay(),
-            spill: self.config.engine.spill.as_deref(),
+            spill: self.config.engine.spill.clone(),
             stamp,
         };
-        let sinks = Sinks::start(&self.plan.blueprint, &self.run, &terrain)
+        let mut sinks = Sinks::start(&self.plan.blueprint, &self.run, terrain)
             .map_err(|failed| failed.at(&self.config))?;
-        let ends = match self.work(&sinks, &*supply, from) {
+        self.run.books.chain(self.plan.blueprint.stage_labels(), 0);
+        let ends = match self.work(&mut sinks, &*supply, capture, started) {
             Ok(ends) => ends,
             Err(error) => {
                 sinks.join();
@@ -222,39 +242,41 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// What goes with the files that come out of a run from here.
-    fn manifest(&self, from: Backend) -> Result<Manifest, InputError> {
-        let inputs = match &self.config.capture.live {
+    /// How many capture files or interfaces there are.
+    fn places(&self, from: Backend) -> Result<usize, InputError> {
+        Ok(match &self.config.capture.live {
             Some(live) if from != Backend::File => live.interfaces.len(),
             _ => self.inputs()?.len(),
-        };
+        })
+    }
+
+    /// What goes with the files that come out of a run from here.
+    fn manifest(&self, capture: (Backend, usize), started: i64) -> Manifest {
         let Plan { blueprint, records } = &self.plan;
-        let (facts, capture) = (self.facts(), (from, inputs));
-        Ok(Manifest::new(&self.config, blueprint, records, &facts, capture))
+        Manifest::new(&self.config, blueprint, records, &self.facts(), capture, started)
     }
 
     /// Runs the workers, each on a thread and a core of its own.
     fn work(
         &self,
-        sinks: &Sinks,
+        sinks: &mut Sinks,
         supply: &dyn Supply,
-        from: Backend,
+        capture: (Backend, usize),
+        started: i64,
     ) -> Result<Vec<WorkerEnd>, StartError> {
         // All chains are made and all rings opened before the first packet is taken, so that what
         // cannot be made stops the run before anything is written.
         let (start, done) = (Start::of(self.live.len()), AtomicBool::new(false));
+        let seats: Vec<_> = self.live.iter().map(Seat::new).collect();
         thread::scope(|scope| {
-            let watch = thread::Builder::new().name("watch".to_owned());
-            let watch = watch
-                .spawn_scoped(scope, || look_after(supply, &done))
-                .map_err(StartError::Thread)?;
+            let named = |name: &str| thread::Builder::new().name(name.to_owned());
+            let watch = named("watch").spawn_scoped(scope, || look_after(supply, &done));
+            let watch = watch.map_err(StartError::Thread)?;
             let mut threads = Vec::new();
-            for (number, live) in self.live.iter().enumerate() {
-                let outlet = sinks.outlet();
-                let start = &start;
-                let body = move || self.worker(number, (supply, from), outlet, live, start);
-                let name = format!("worker-{number}");
-                match thread::Builder::new().name(name).spawn_scoped(scope, body) {
+            for (number, seat) in seats.iter().enumerate() {
+                let (start, outlet) = (&start, sinks.outlet(number, &seat.left));
+                let body = move || self.worker(number, (supply, capture.0), outlet, seat, start);
+                match named(&format!("worker-{number}")).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
                         self.stop.store(true, Relaxed);
@@ -266,6 +288,15 @@ impl Engine {
             }
             if self.confined {
                 service::renounce();
+            }
+            if let Some((asked, load)) = &self.reload {
+                let (linked, seats) = (self.linked.as_slice(), seats.as_slice());
+                let now = Now::new(&self.config, &self.run);
+                let reloader = Reloader { load, linked, capture, started, seats, sinks, now };
+                let body = || reloader.watch(asked, &done);
+                if let Err(error) = named("reload").spawn_scoped(scope, body) {
+                    tracing::warn!("no config can be reloaded: no thread for it: {error}");
+                }
             }
             let join = |thread: thread::ScopedJoinHandle<'_, WorkerEnd>| {
                 thread.join().unwrap_or_else(|_| {
@@ -287,16 +318,17 @@ impl Engine {
         number: usize,
         (supply, from): (&dyn Supply, Backend),
         mut outlet: SinkOutlet,
-        live: &Arc<CachePadded<Live>>,
+        seat: &Seat,
         start: &Start,
     ) -> WorkerEnd {
+        let Seat { live, board, left, shift } = seat;
+        let _gone = shift.until_gone();
         let (mut end, tally) = (WorkerEnd::default(), Tally::new(Arc::clone(live)));
         live.thread.store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
         if let Err(warning) = self.pin(number) {
             tracing::warn!("{warning}");
         }
-        let board = Arc::new(Board::default());
-        let built = self.plan.blueprint.build_chain(&self.run, &board, Some(number));
+        let built = self.plan.blueprint.build_chain(&self.run, board, Some(number));
         let opened = supply.source(number, self.config.engine.batch);
         if built.is_err() || opened.is_err() {
             self.stop.store(true, Relaxed);
@@ -309,17 +341,15 @@ impl Engine {
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
                 chain.tells(live);
-                let meters = chain.meters();
-                let rings = self.run.books.add(number, live, &board, meters, &outlet.left);
+                let rings = self.run.books.add(number, live, board, left);
                 let replay = supply.is_replay();
                 let (stop, chain) = (&*self.stop, &mut chain);
                 match opened.enable() {
                     Ok(()) => {
                         start.enabled(replay);
-                        let (source, outlet) = (&mut *opened, &mut outlet);
-                        let tally = &tally;
+                        let (source, outlet, tally) = (&mut *opened, &mut outlet, &tally);
                         let mut worker =
-                            Worker { source, chain, outlet, tally, stop, replay, rings };
+                            Worker { source, chain, outlet, tally, stop, shift, replay, rings };
                         if let Err(failure) = worker.run() {
                             end.failures.push(failure.to_string());
                             self.stop.store(true, Relaxed);
@@ -331,7 +361,6 @@ impl Engine {
                         end.refused = Some(error);
                     }
                 }
-                end.slots = chain.tally();
                 source = Some(opened);
             }
             (Err(BuildError { plugged, error }), _) => {
@@ -340,12 +369,12 @@ impl Engine {
             (Ok(_), Err(error)) => end.refused = Some(error),
         }
         live.enter(Live::ENDED);
+        end.stages = board.stages();
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
         end.report = source.map(Source::report).unwrap_or_default();
         tally.lost(end.report.rings.iter().map(RingReport::lost_by_ring_alone).sum());
-        end.rows = outlet.left.rows.value();
-        end.queue_full = outlet.left.queue_full.iter().map(Counter::value).collect();
+        end.rows = left.value();
         end
     }
 
@@ -362,18 +391,14 @@ impl Engine {
 
     fn account(self, ends: Vec<WorkerEnd>, sinks: Sinks, supply: &dyn Supply) -> Outcome {
         let mut sinks = sinks.join();
+        sinks.extend(self.run.books.ended_sinks());
         let (mut failures, mut ledger) = (Vec::new(), Ledger::default());
-        let (mut slots, mut counters, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut stages, mut counters, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         for end in ends {
-            for (sink, queue_full) in sinks.iter_mut().zip(end.queue_full) {
-                if queue_full > 0 {
-                    *sink.dropped.entry("queue_full").or_default() += queue_full;
-                }
-            }
             failures.extend(end.failures);
             ledger.workers.push(end.tally);
             ledger.rows += end.rows;
-            slots.push(end.slots);
+            stages.push(end.stages);
             counters.push(end.counters);
             reports.push(end.report);
         }
@@ -394,7 +419,8 @@ impl Engine {
         ledger.sinks = sinks;
         failures.dedup();
         let suggestions = self.run.suggestions();
-        Outcome { ledger: ledger.close(slots, &counters), failures, suggestions }
+        let ledger = ledger.close(stages, &counters, &self.run.books);
+        Outcome { ledger, failures, suggestions }
     }
 }
 
@@ -447,11 +473,10 @@ struct WorkerEnd {
     refused: Option<RingError>,
     failures: Vec<String>,
     tally: WorkerTally,
-    slots: Vec<StageTally>,
+    stages: Vec<StageTally>,
     counters: Counters,
     report: SourceReport,
     rows: u64,
-    queue_full: Vec<u64>,
 }
 
 impl WorkerEnd {

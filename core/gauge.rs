@@ -12,8 +12,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::{
     capture::file::Read,
-    host::Run,
-    ledger::Live,
+    ledger::{Books, Live},
     service::Stuck,
     status::{SinkLoad, Totals},
     supply::Supply,
@@ -23,7 +22,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Gauge {
     pub(crate) live: Vec<Arc<CachePadded<Live>>>,
-    pub(crate) run: Arc<Run>,
+    pub(crate) books: Arc<Books>,
     pub(crate) supply: Arc<dyn Supply>,
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -75,7 +74,7 @@ impl Gauge {
 
     /// The workers that do not come back.
     pub fn stuck(&self) -> Vec<Stuck> {
-        self.run.stuck()
+        self.books.stuck()
     }
 
     /// What the end of the run still waits for, a phrase for each.
@@ -87,14 +86,14 @@ impl Gauge {
                 Live::AT_SOURCE => all.push(format!("worker {worker} is at its source")),
                 Live::AT_SINKS => all.push(format!("worker {worker} waits for a sink")),
                 stage => {
-                    let label = self.run.books.stage(worker, stage - 1).unwrap_or_default();
+                    let label = self.books.stage(stage - 1).unwrap_or_default();
                     all.push(format!("worker {worker} is in stage `{label}`"));
                 }
             }
         }
-        let (ledger, looks) = self.run.books.ledger();
+        let (_, looks) = self.books.ledger();
         for look in looks {
-            let (sink, load) = (look.tally.sink.clone(), SinkLoad::of(look, ledger.rows));
+            let (sink, load) = (look.tally.sink.clone(), SinkLoad::of(look));
             if load.pending > 0 {
                 all.push(format!("sink `{sink}` has not made {} rows safe", load.pending));
             }
@@ -105,10 +104,10 @@ impl Gauge {
     /// What has been counted so far.
     pub fn counted(&self) -> Counted {
         let at = Instant::now();
-        let (ledger, looks) = self.run.books.ledger();
+        let (ledger, looks) = self.books.ledger();
         let totals = Totals::of(&ledger);
         let spilled = looks.iter().map(|look| look.tally.spilled).max().unwrap_or_default();
-        let loads: Vec<_> = looks.into_iter().map(|look| SinkLoad::of(look, ledger.rows)).collect();
+        let loads: Vec<_> = looks.into_iter().map(|look| SinkLoad::of(look)).collect();
         Counted {
             at,
             packets: totals.received,

@@ -1,34 +1,59 @@
 //! The engine as its stages see it, and the board on which one chain's counters hang.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use ringmill_sdk::{
-    Counter, Host, HostApi, Level, Reason,
+    Counter, Error, Host, HostApi, Level, Reason,
     key::{self, Epoch, Key},
 };
 
 use crate::{
-    ledger::{Account, Books},
+    chain::Meter,
+    config::OnError,
+    ledger::{Books, StageTally},
     manifest::{Manifest, Rows},
-    service::Stuck,
 };
 
-/// What all chains of a run share; nothing of it is touched by the hot path.
+/// What all chains share that are made from one config; nothing of it is touched by the hot path.
+///
+/// A reload makes another one, and those stages and sinks that go on keep theirs.
 pub struct Run {
     /// Made at start, never stored: every ephemeral key is derived from it. Wiped once all
     /// stages are made.
     secret: Mutex<Option<Key>>,
     epoch: Option<Epoch>,
     is_live: AtomicBool,
-    suggestions: Mutex<Vec<String>>,
     facts: Mutex<Vec<Facts>>,
+    suggestions: Arc<Mutex<Vec<String>>>,
     /// What the workers count.
-    pub(crate) books: Books,
-    manifest: OnceLock<Manifest>,
-    stuck: Mutex<Vec<Stuck>>,
+    pub(crate) books: Arc<Books>,
+    manifests: Arc<Manifests>,
+}
+
+/// The manifests of the last reloads, of which files may still have rows.
+#[derive(Default)]
+struct Manifests(Mutex<Vec<Arc<Manifest>>>);
+
+/// A file of a manifest before these is closed long since, because no more rows of it come.
+const MANIFESTS: usize = 16;
+
+impl Manifests {
+    fn push(&self, manifest: Manifest) {
+        let mut all = lock(&self.0);
+        all.retain(|known| known.id != manifest.id);
+        all.push(Arc::new(manifest));
+        let old = all.len().saturating_sub(MANIFESTS);
+        all.drain(..old);
+    }
+
+    /// The one of this id, else the last.
+    fn get(&self, id: &str) -> Option<Arc<Manifest>> {
+        let all = lock(&self.0);
+        all.iter().find(|known| known.id == id).or(all.last()).cloned()
+    }
 }
 
 /// What a stage or a sink declared of itself.
@@ -52,11 +77,24 @@ impl Run {
             secret: Mutex::new(Some(secret)),
             epoch,
             is_live: AtomicBool::default(),
-            suggestions: Mutex::default(),
+            suggestions: Arc::default(),
             facts: Mutex::default(),
-            books: Books::default(),
-            manifest: OnceLock::new(),
-            stuck: Mutex::default(),
+            books: Arc::default(),
+            manifests: Arc::default(),
+        })
+    }
+
+    /// The same run after a reload: its books, and another secret.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub(crate) fn next(&self) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            is_live: AtomicBool::new(self.is_live.load(Relaxed)),
+            suggestions: Arc::clone(&self.suggestions),
+            books: Arc::clone(&self.books),
+            manifests: Arc::clone(&self.manifests),
+            ..Self::new(self.epoch)?
         })
     }
 
@@ -65,25 +103,9 @@ impl Run {
         self.is_live.store(true, Relaxed);
     }
 
-    /// The run begins, and this is what goes with the files that come out of it.
+    /// What goes with the files of the rows that come from now on.
     pub(crate) fn begins(&self, manifest: Manifest) {
-        // A run begins once.
-        let _ = self.manifest.set(manifest);
-    }
-
-    /// The workers that do not come back, as of the last look.
-    pub(crate) fn stuck(&self) -> Vec<Stuck> {
-        lock(&self.stuck).clone()
-    }
-
-    pub(crate) fn show_stuck(&self, stuck: Vec<Stuck>) {
-        *lock(&self.stuck) = stuck;
-    }
-
-    /// The books as they are now, for a sink of this label.
-    fn account(&self, sink: &str) -> Account {
-        let sinks = self.manifest.get().map(|manifest| manifest.sinks.as_slice());
-        self.books.account(sinks.and_then(|sinks| sinks.iter().position(|known| known == sink)))
+        self.manifests.push(manifest);
     }
 
     /// Wipes the secret, now that all stages are made: from here on a stage can forget a key.
@@ -95,6 +117,14 @@ impl Run {
     /// config; those that declared nothing are not in it.
     pub fn facts(&self) -> Vec<Facts> {
         lock(&self.facts).iter().filter(|facts| !facts.facts.is_empty()).cloned().collect()
+    }
+
+    /// What a stage that goes on has declared when it was made.
+    pub(crate) fn keep_facts(&self, of: &Facts) {
+        let mut all = lock(&self.facts);
+        if let Some(known) = all.iter_mut().find(|known| known.stage == of.stage) {
+            known.facts.clone_from(&of.facts);
+        }
     }
 
     fn declare(&self, stage: &str, name: &str, value: &str) {
@@ -109,24 +139,30 @@ impl Run {
     /// The lines that stages want the user to see at the end, in the order they came, each
     /// once.
     pub fn suggestions(&self) -> Vec<String> {
-        let all = lock(&self.suggestions);
-        let mut lines: Vec<String> = Vec::new();
-        for line in all.iter() {
-            if !lines.contains(line) {
-                lines.push(line.clone());
-            }
-        }
-        lines
+        lock(&self.suggestions).clone()
     }
 }
 
 /// The counters and the drop reasons of one chain, on one worker or one sink's thread.
 ///
 /// Only making a stage takes the lock; counting goes straight to the counter.
+///
+/// A chain that takes the place of another counts on where that one was: what has the same label
+/// has the same counters, the same numbers of reasons and the same meter.
 #[derive(Default)]
 pub struct Board {
     counters: Mutex<Vec<(String, String, Counter)>>,
     reasons: Mutex<Vec<(String, String)>>,
+    meters: Mutex<Vec<(String, Meter)>>,
+    troubles: Mutex<Vec<Trouble>>,
+}
+
+/// A stage that has failed.
+struct Trouble {
+    stage: String,
+    why: String,
+    /// The chain goes on without it.
+    bypassed: bool,
 }
 
 /// A drop reason has a number in a byte; 0 is "not dropped".
@@ -144,6 +180,51 @@ impl Board {
     /// Stage and name of the drop reasons; the first has the number 1.
     pub fn reasons(&self) -> Vec<(String, String)> {
         lock(&self.reasons).clone()
+    }
+
+    /// The meter of a stage.
+    pub(crate) fn meter(&self, stage: &str) -> Meter {
+        let mut meters = lock(&self.meters);
+        if let Some((_, meter)) = meters.iter().find(|(known, _)| known == stage) {
+            return meter.clone();
+        }
+        let meter = Meter::default();
+        meters.push((stage.to_owned(), meter.clone()));
+        meter
+    }
+
+    /// What passed each stage so far, and why those failed that did; also those that a reload has
+    /// taken out.
+    pub(crate) fn stages(&self) -> Vec<StageTally> {
+        let troubles = lock(&self.troubles);
+        let tally = |(label, meter): &(String, Meter)| {
+            let trouble = troubles.iter().find(|trouble| trouble.stage == *label);
+            StageTally {
+                bypassed: trouble.map_or(0, |trouble| trouble.bypassed.into()),
+                error: trouble.map(|trouble| trouble.why.clone()),
+                ..meter.tally(label)
+            }
+        };
+        lock(&self.meters).iter().map(tally).collect()
+    }
+
+    /// A stage has failed. What it says later, it says because of that.
+    pub(crate) fn trouble(&self, stage: &str, error: &Error, on_error: OnError) {
+        let mut troubles = lock(&self.troubles);
+        if !troubles.iter().any(|known| known.stage == stage) {
+            let (stage, why) = (stage.to_owned(), error.to_string());
+            troubles.push(Trouble { stage, why, bypassed: on_error == OnError::Bypass });
+        }
+    }
+
+    /// Another stage has taken the place of one that has failed, perhaps.
+    pub(crate) fn no_trouble(&self, stage: &str) {
+        lock(&self.troubles).retain(|known| known.stage != stage);
+    }
+
+    /// Whether this stage has failed.
+    pub(crate) fn is_in_trouble(&self, stage: &str) -> bool {
+        lock(&self.troubles).iter().any(|known| known.stage == stage)
     }
 
     fn counter(&self, stage: &str, name: &str) -> Counter {
@@ -239,18 +320,24 @@ impl HostApi for StageHost {
     }
 
     fn suggest(&self, text: &str) {
-        lock(&self.run.suggestions).push(text.to_owned());
+        let mut lines = lock(&self.run.suggestions);
+        if !lines.iter().any(|line| line == text) {
+            lines.push(text.to_owned());
+        }
     }
 
     fn ledger(&self) -> String {
-        serde_json::to_string(&self.run.account(&self.stage)).unwrap_or_default()
+        serde_json::to_string(&self.run.books.account(&self.stage)).unwrap_or_default()
     }
 
     fn manifest(&self, began: &str, rows: u64, first: i64, last: i64) -> String {
-        let Some(manifest) = self.run.manifest.get() else { return String::new() };
+        // A span whose rows have an id of their own puts it in front.
+        let (id, began) = began.split_once('\n').unwrap_or(("", began));
+        let Some(manifest) = self.run.manifests.get(id) else { return String::new() };
         // What cannot be read is not ours; the span is then all of the run.
         let began = serde_json::from_str(began).unwrap_or_default();
-        manifest.of_file(self.run.account(&self.stage), &began, &Rows { rows, first, last })
+        let now = self.run.books.account(&self.stage);
+        manifest.of_file(now, &began, &Rows { rows, first, last })
     }
 }
 

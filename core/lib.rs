@@ -24,6 +24,7 @@ pub mod loader;
 pub mod manifest;
 pub mod plan;
 pub mod registry;
+mod reload;
 pub mod service;
 pub mod sinks;
 mod status;

@@ -10,6 +10,9 @@
 //! sees what came out of it; one before it sees all, and what the policy then hashes or lets out
 //! has pseudonyms where addresses were. Columns that are made in between are marked by one alone.
 //!
+//! For the same reason a stage may only be missing (`on_error = "bypass"`) if nothing more would come
+//! out without it.
+//!
 //! And a stage that drops packets must stand before the one that makes records of them: behind
 //! it, it would drop what is recorded already.
 
@@ -20,8 +23,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use ringmill_sdk::{Error, Factory, schema};
 
 use crate::{
-    chain::{Blueprint, Outlet},
-    config::{Config, ConfigError, SinkEntry},
+    chain::{Blueprint, Chain, Entry, Outlet, StageFailure},
+    config::{Config, ConfigError, OnError, Place, SinkEntry},
     host::{Board, Run},
     sinks,
 };
@@ -57,15 +60,7 @@ impl Plan {
         let board = Arc::new(Board::default());
         let built = blueprint.build_chain(run, &board, None);
         let mut chain = built.map_err(|failed| failed.at(config))?;
-        let mut collected = Collect::default();
-        let mut emitters = Vec::new();
-        let pushed = chain.schemas().and_then(|schemas| {
-            emitters.extend(schemas.iter().map(|(at, _)| *at));
-            schemas.into_iter().try_for_each(|(at, schema)| {
-                chain.push(Some(at), RecordBatch::new_empty(schema), &mut collected)
-            })
-        });
-        pushed.map_err(|failure| {
+        let (emitters, records) = pushed(&mut chain).map_err(|failure| {
             ConfigError::of_arguments(format!(
                 "an empty table could not be pushed through the chain: {failure}"
             ))
@@ -76,8 +71,9 @@ impl Plan {
         }
         let droppers: Vec<_> = board.reasons().into_iter().map(|(stage, _)| stage).collect();
         check_order(config, &blueprint, &emitters, &droppers)?;
-        let mut plan = Self { blueprint, records: collected.0 };
+        let mut plan = Self { blueprint, records };
         plan.check_gate(config)?;
+        plan.check_bypass(config, &droppers)?;
         plan.stamp(config)?;
         Ok(plan)
     }
@@ -99,6 +95,69 @@ impl Plan {
         Ok(())
     }
 
+    /// Refuses `on_error = "bypass"` for a stage without which more would come out: whose packets
+    /// it keeps out, or what it hides of them. That holds for each alone and for all at once, also
+    /// where `allow_identifiable` opens the gate.
+    fn check_bypass(&self, config: &Config, droppers: &[String]) -> Result<(), ConfigError> {
+        let may_be_missing = |entry: &Entry| entry.plugged.on_error == OnError::Bypass;
+        let refused = |place: &Place, why: String| {
+            config.document.at_key(place, "on_error", &format!("{why}; so it has to stop the run"))
+        };
+        let all = || self.blueprint.stages().filter(|(_, entry)| may_be_missing(entry));
+        for (at, (label, entry)) in self.blueprint.stages().enumerate() {
+            let place = &entry.plugged.place;
+            if !may_be_missing(entry) {
+                continue;
+            }
+            if droppers.contains(&label) {
+                let why = format!("without `{label}` the packets would be recorded that it drops");
+                return Err(refused(place, why));
+            }
+            if let Some(what) = self.comes_out(config, |missing, _| missing == at) {
+                return Err(refused(place, format!("without `{label}` {what}")));
+            }
+        }
+        match (all().last(), self.comes_out(config, |_, entry| may_be_missing(entry))) {
+            (Some((_, entry)), Some(what)) => {
+                let labels: Vec<_> = all().map(|(label, _)| format!("`{label}`")).collect();
+                let why = format!("without {} {what}", labels.join(", "));
+                Err(refused(&entry.plugged.place, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the chain would let out, as it was on the wire, without those stages that are
+    /// `missing`.
+    fn comes_out(
+        &self,
+        config: &Config,
+        missing: impl Fn(usize, &Entry) -> bool,
+    ) -> Option<String> {
+        // What its stages declare and count is nothing to the run.
+        let run = match Run::new(config.engine.epoch) {
+            Ok(run) => Arc::new(run),
+            Err(error) => return Some(format!("nobody knows what comes out: {error}")),
+        };
+        let without = self.blueprint.without(missing);
+        let built = without.build_chain(&run, &Arc::default(), None);
+        let records = match built.map(|mut chain| pushed(&mut chain)) {
+            Ok(Ok((_, records))) => records,
+            Ok(Err(failure)) => return Some(format!("the chain fails: {failure}")),
+            Err(failed) => return Some(format!("the chain fails: {}", failed.error)),
+        };
+        let mut columns = records.iter().flat_map(|schema| {
+            let wire = schema.fields().iter().filter(|field| is_exposed(field));
+            wire.map(|field| (schema::record_name(schema), field.name().as_str()))
+        });
+        let known = |record: &str, column: &str| {
+            let mut same = self.records.iter().filter(|it| schema::record_name(it) == record);
+            same.any(|it| it.field_with_name(column).is_ok_and(is_exposed))
+        };
+        let (record, column) = columns.find(|(record, column)| !known(record, column))?;
+        Some(format!("column `{column}` of `{record}` would reach the sinks as it was on the wire"))
+    }
+
     fn check_gate(&self, config: &Config) -> Result<(), ConfigError> {
         if config.allow_identifiable {
             return Ok(());
@@ -116,6 +175,17 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The numbers of the stages that emit records, and what an empty table of each becomes.
+fn pushed(chain: &mut Chain) -> Result<(Vec<usize>, Vec<SchemaRef>), StageFailure> {
+    let mut collected = Collect::default();
+    let schemas = chain.schemas()?;
+    let emitters = schemas.iter().map(|(at, _)| *at).collect();
+    schemas.into_iter().try_for_each(|(at, schema)| {
+        chain.push(Some(at), RecordBatch::new_empty(schema), &mut collected)
+    })?;
+    Ok((emitters, collected.0))
 }
 
 /// Refuses a stage that drops packets behind all stages that make records of them.
@@ -183,6 +253,13 @@ impl Lack {
             }
         }
     }
+}
+
+/// Whether values are as they were on the wire, in any respect.
+fn is_exposed(field: &Field) -> bool {
+    schema::is_identifiable(field)
+        || schema::is_unredacted(field)
+        || schema::may_name_addresses(field)
 }
 
 /// The first column whose values are as they were on the wire, addresses before text.

@@ -29,6 +29,7 @@ pub const BUILTIN: &[Factory] = &[
     Factory::sink::<ringmill_parquet::Parquet>(),
     Factory::sink::<ringmill_jsonl::Jsonl>(),
     Factory::sink::<ringmill_elasticsearch::Elasticsearch>(),
+    Factory::sink::<ringmill_discard::Discard>(),
     #[cfg(feature = "kafka")]
     Factory::sink::<ringmill_kafka::Kafka>(),
 ];

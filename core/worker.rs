@@ -8,18 +8,40 @@
 //! saw it, and a slow stage would hide behind its queue until the queue was full.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use ringmill_sdk::{Arena, Batch, Timestamp};
+use crossbeam_utils::CachePadded;
+use ringmill_sdk::{Arena, Batch, Counter, Timestamp};
 
 use crate::{
     capture::{Filled, Source},
     chain::{Chain, StageFailure},
-    ledger::{Rings, Tally},
+    host::Board,
+    ledger::{Live, Rings, Tally},
+    reload::{Next, Shift, Taken},
     sinks::{self, SinkOutlet},
 };
+
+/// What a worker shares with those who look at it and those who change it.
+pub(crate) struct Seat {
+    pub(crate) live: Arc<CachePadded<Live>>,
+    pub(crate) board: Arc<Board>,
+    /// Rows that left its chains.
+    pub(crate) left: Counter,
+    pub(crate) shift: Shift,
+}
+
+impl Seat {
+    pub(crate) fn new(live: &Arc<CachePadded<Live>>) -> Self {
+        let (board, left, shift) = (Arc::default(), Counter::default(), Shift::default());
+        Self { live: Arc::clone(live), board, left, shift }
+    }
+}
 
 /// One worker's loop.
 pub(crate) struct Worker<'a> {
@@ -28,6 +50,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) outlet: &'a mut SinkOutlet,
     pub(crate) tally: &'a Tally,
     pub(crate) stop: &'a AtomicBool,
+    /// Where its next chain comes from.
+    pub(crate) shift: &'a Shift,
     /// Stages are told the time of the packets, not the wall clock.
     pub(crate) replay: bool,
     /// Where whoever wants to know finds what the rings have counted.
@@ -48,6 +72,9 @@ impl Worker<'_> {
                 if self.source.stop() == Filled::End {
                     break;
                 }
+            }
+            if self.shift.is_due() {
+                self.renew()?;
             }
             let mut batch = spare.recycle().with_arena(&arena);
             self.tally.asks();
@@ -71,6 +98,17 @@ impl Worker<'_> {
             }
         }
         self.chain.finish(self.outlet)
+    }
+
+    /// Another chain takes the place of this one.
+    #[cold]
+    fn renew(&mut self) -> Result<(), StageFailure> {
+        let Some(Next { parts, outlet }) = self.shift.take() else { return Ok(()) };
+        let began = Instant::now();
+        let (remains, result) = self.chain.renew(parts, self.outlet);
+        let outlet = std::mem::replace(self.outlet, outlet);
+        self.shift.done(Taken { remains, outlet, pause: began.elapsed() });
+        result
     }
 
     /// Whoever reads them holds the lock for a moment; then the next second will do.

@@ -53,7 +53,7 @@ fn stages_are_listed_with_their_options() {
     assert_eq!(status, Some(0));
     for name in
         "decode exclude sample classify http user_agent redact crypto_pan truncate parquet jsonl \
-         elasticsearch"
+         elasticsearch discard"
             .split(' ')
     {
         assert!(out.contains(&format!("\n  {name}: ")), "{name} is missing: {out}");

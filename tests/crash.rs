@@ -19,10 +19,11 @@ use std::{
 };
 
 use arrow_array::cast::AsArray as _;
-use common::{engine, own_captures, rows, skipped, write_config};
+use common::{engine, own_captures, rows, skipped, whole_chain, write_config};
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaDataReader,
 };
+use ringmill::sdk::render;
 use ringmill_bench::workload::{Limit, Mix, generate};
 use serde_json::Value;
 
@@ -44,14 +45,10 @@ fn heavy(directory: &Path, packets: u64) -> PathBuf {
 
 /// The chain with fixed keys, so that a row has one id in all runs, and these sinks.
 fn config(directory: &Path, capture: &Path, engine: &str, sinks: &str) -> PathBuf {
-    let key = common::key_file(directory);
     let text = format!(
-        "[engine]\nledger = {:?}\n{engine}\n[capture]\nfrom = \"file\"\nfiles = [{capture:?}]\n\
-         [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
-         [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
-         [[stage]]\nuse = \"redact\"\nkey_file = {key:?}\n\
-         [[stage]]\nuse = \"crypto_pan\"\nkey_file = {key:?}\n{sinks}",
+        "[engine]\nledger = {:?}\n{engine}\n{}{sinks}",
         directory.join("ledger.json"),
+        whole_chain(directory, &[capture]),
     );
     write_config(directory, &text)
 }
@@ -86,9 +83,11 @@ fn ids(directory: &Path) -> Ids {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for records in file.build().unwrap() {
             let records = records.unwrap();
-            let column = records.column_by_name("record_id").unwrap().as_string::<i32>();
+            let column = records.column_by_name("record_id").unwrap().as_binary::<i32>();
             for id in column.iter().flatten() {
-                *ids.entry(id.to_owned()).or_default() += 1;
+                let mut text = Vec::new();
+                render::uuid(id.try_into().unwrap(), &mut text);
+                *ids.entry(String::from_utf8(text).unwrap()).or_default() += 1;
             }
         }
     }

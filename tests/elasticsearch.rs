@@ -13,8 +13,12 @@
 #[path = "elasticsearch/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/cut.rs"]
+mod cut;
 #[path = "common/dice.rs"]
 mod dice;
+#[path = "common/net.rs"]
+mod net;
 #[path = "elasticsearch/node.rs"]
 mod node;
 #[path = "elasticsearch/proxy.rs"]
@@ -33,6 +37,8 @@ mod speed;
 mod spill;
 #[path = "elasticsearch/store.rs"]
 mod store;
+#[path = "common/whole.rs"]
+mod whole;
 
 /// A number from the environment.
 fn asked(name: &str) -> Option<u64> {

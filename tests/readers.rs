@@ -9,23 +9,17 @@ use std::{
     process::Command,
 };
 
-use common::{own_captures, python, run, write_config};
+use common::{own_captures, python, run, whole_chain, write_config};
 
 /// A config that writes Parquet and JSON Lines under `directory`.
 fn config(directory: &Path, files: &[PathBuf], parquet: &str) -> PathBuf {
-    let key = common::key_file(directory);
-    write_config(
-        directory,
-        &format!(
-            "[capture]\nfrom = \"file\"\nfiles = {files:?}\n[[stage]]\nuse = \"decode\"\n\
-             [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {key:?}\n\
-             [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"redact\"\nkey_file = {key:?}\n\
-             [[stage]]\nuse = \"crypto_pan\"\nkey_file = {key:?}\n\
-             [[sink]]\nuse = \"jsonl\"\npath = {:?}\n\
-             [[sink]]\nuse = \"parquet\"\ndirectory = {directory:?}\n{parquet}\n",
-            directory.join("out.jsonl"),
-        ),
-    )
+    let text = format!(
+        "{}[[sink]]\nuse = \"jsonl\"\npath = {:?}\n\
+         [[sink]]\nuse = \"parquet\"\ndirectory = {directory:?}\n{parquet}\n",
+        whole_chain(directory, files),
+        directory.join("out.jsonl"),
+    );
+    write_config(directory, &text)
 }
 
 /// Runs a script of `tests/readers` on the folder.

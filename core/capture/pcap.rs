@@ -90,11 +90,27 @@ impl Reader {
     /// Reads one record from the front of `bytes`.
     #[inline]
     pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
+        if self.layout.swapped {
+            self.step_swapped(bytes)
+        } else {
+            self.read(bytes, u32::from_ne_bytes)
+        }
+    }
+
+    /// Of a file from a machine of the other byte order, which are few: apart, so that the others
+    /// do not pay for them.
+    #[inline(never)]
+    fn step_swapped<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
+        self.read(bytes, |bytes| u32::from_ne_bytes(bytes).swap_bytes())
+    }
+
+    #[inline(always)]
+    fn read<'a>(&mut self, bytes: &'a [u8], u32: impl Fn([u8; 4]) -> u32) -> Step<'a> {
         let Some((head, rest)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
             return Step::More;
         };
         let [s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3] = *head;
-        let captured = self.layout.u32([c0, c1, c2, c3]);
+        let captured = u32([c0, c1, c2, c3]);
         if captured > self.limit {
             return self.overlong(captured);
         }
@@ -106,13 +122,13 @@ impl Reader {
         let used = RECORD_HEADER + end;
         self.offset += used as u64;
         // Two u32, at most 4.3e18 + 4.3e12: a fraction of more than a second just carries.
-        let seconds = i64::from(self.layout.u32([s0, s1, s2, s3]));
-        let fraction = i64::from(self.layout.u32([f0, f1, f2, f3]));
+        let seconds = i64::from(u32([s0, s1, s2, s3]));
+        let fraction = i64::from(u32([f0, f1, f2, f3]));
         Step::Frame {
             frame: Frame {
                 time: seconds * 1_000_000_000 + fraction * i64::from(self.layout.unit),
                 data,
-                wire_len: self.layout.u32([w0, w1, w2, w3]),
+                wire_len: u32([w0, w1, w2, w3]),
                 link: self.link,
                 interface: 0,
             },

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _, path::Path};
 
 use ringmill::{
     Engine,
-    config::WhenFull,
+    config::{OnError, WhenFull},
     loader::{self, LoadError},
     registry::BUILTIN,
     sdk::{
@@ -58,6 +58,8 @@ pub(super) fn stages(names: &[String]) -> String {
     if names.is_empty() {
         line!(text, "every [[stage]] and [[sink]] also takes");
         options(&mut text, EVERY.into_iter());
+        line!(text, "every [[stage]] also takes");
+        options(&mut text, EVERY_STAGE.into_iter());
         line!(text, "every [[sink]] also takes");
         options(&mut text, EVERY_SINK.into_iter());
     }
@@ -74,6 +76,15 @@ const EVERY: [OptionLine<'static>; 2] = [
         help: "The shared library that it is loaded from; built in where not set.",
     },
 ];
+
+/// What the engine itself reads of each stage.
+const EVERY_STAGE: [OptionLine<'static>; 1] = [OptionLine {
+    name: "on_error",
+    kind: "\"stop\" or \"bypass\"",
+    default: Some(Cow::Borrowed("\"stop\"")),
+    help: "When it fails the run ends, or the worker goes on without it; refused where more would \
+           come out without it.",
+}];
 
 /// What the engine itself reads of each sink.
 const EVERY_SINK: [OptionLine<'static>; 7] = [
@@ -179,8 +190,12 @@ pub(super) fn plan(engine: &Engine, inputs: usize) -> String {
     };
     line!(text, "chain, in {workers}");
     line!(text, "  {} ({place})", from.join(" or "));
-    for label in plan.blueprint.stage_labels() {
-        line!(text, "    -> {label}");
+    for (label, entry) in plan.blueprint.stages() {
+        let fate = match entry.plugged.on_error {
+            OnError::Stop => "",
+            OnError::Bypass => "; when it fails the others go on without it",
+        };
+        line!(text, "    -> {label}{fate}");
     }
     let otherwise = if config.capture.live.is_some() { WhenFull::Drop } else { WhenFull::Block };
     for (index, label) in plan.blueprint.sink_labels().iter().enumerate() {

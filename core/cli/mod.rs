@@ -8,6 +8,7 @@ mod log;
 mod man;
 mod manifest;
 mod progress;
+mod reload;
 mod run;
 mod secrecy;
 mod service;
@@ -52,7 +53,7 @@ struct Cli {
     log: Option<log::Form>,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigArgs {
     /// The TOML file that declares capture, stages and sinks
     #[arg(long, value_name = "FILE")]
@@ -70,6 +71,14 @@ struct ConfigArgs {
 enum Command {
     /// Checks a config without running it, and shows the chain and what each sink will receive
     Check(ConfigArgs),
+    /// Lets a running engine read its config again
+    ///
+    /// Checks the config first, as `check` does, and then sends SIGHUP. Stages and sinks that are
+    /// the same go on with all that they hold; the others are ended and replaced without a packet or
+    /// a record being lost. What `[capture]`, `[status]` and most of `[engine]` say cannot be changed
+    /// so. The engine's log says what became of it. Exit status: 0 when it was asked, 2 when the
+    /// config is bad or there is no such engine.
+    Reload(reload::ReloadArgs),
     /// Checks this machine for a config, and shows what mends it
     ///
     /// One line for each finding, with the command or the key of the config that mends it. Looks
@@ -123,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
             BAD_USAGE
         }
         (Some(Command::Check(arguments)), _) => run::check(&arguments),
+        (Some(Command::Reload(arguments)), _) => reload::reload(&arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::doctor(&arguments),
         (Some(Command::Stages { names }), _) => print(&describe::stages(&names)),
         (Some(Command::Plugin { file }), _) => match describe::plugin(&file) {

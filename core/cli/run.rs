@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{
     BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, log, print, progress::Progress,
-    service::Manager, signals::Signals,
+    reload, service::Manager, signals::Signals,
 };
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
@@ -29,17 +29,20 @@ pub(super) fn check(arguments: &ConfigArgs) -> u8 {
 }
 
 pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
+    // First of all, so that one that comes while the engine starts does not end it.
+    let hangup = reload::Hangup::watch();
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
         let mut engine = Engine::new(config)?;
         engine.confine();
         let mut manager = Manager::from_env();
         engine.on_look(move |gauge| manager.tell(gauge));
-        let signals = Signals::catch();
-        let stop = engine.stop();
+        let (signals, ended) = (Signals::catch(), engine.stop());
+        let (again, stop) = (arguments.clone(), engine.stop());
+        engine.reload_when(hangup.asked(), move || hangup.load(&stop, || load(&again)));
         let mut progress = None;
         let outcome = engine.run(|gauge| {
-            signals.heed(stop, gauge.clone());
+            signals.heed(ended, gauge.clone());
             progress = (!quiet).then(|| Progress::start(gauge)).flatten();
         })?;
         drop(progress);

@@ -11,8 +11,8 @@ use super::diagnostic::ConfigError;
 use super::document::{Document, Place};
 use super::reader::{self, Entry, Table};
 use super::{
-    Backend, Balance, Capture, Clock, Config, Direction, Engine, Live, MOST_WORKERS, Plugged,
-    SinkEntry, WhenFull, options, status, suggest, syntax,
+    Backend, Balance, Capture, Clock, Config, Direction, Engine, Live, MOST_WORKERS, OnError,
+    Plugged, SinkEntry, WhenFull, options, status, suggest, syntax,
 };
 
 /// Checks a config that is already in memory; `path` is for the messages only.
@@ -357,8 +357,11 @@ fn plugged(table: &Table<'_>, kind: &'static str, index: usize) -> Result<Plugge
             .note(format!("every {kind} is a [[{kind}]] of its own, with its own `use`")));
     }
     let name = entry.text()?.to_owned();
+    // Of a sink it is not one of the engine's keys.
+    let on_error = table.entry("on_error").filter(|_| kind == "stage");
     Ok(Plugged {
         plugin: path(table, "plugin")?,
+        on_error: on_error.map_or(Ok(OnError::default()), |entry| entry.one_of(&OnError::ALL))?,
         options: options::text(table.document, table.entries, reader::host_keys(kind))?,
         place: Place { table: kind, index: Some(index), name: name.clone() },
         name,

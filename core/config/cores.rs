@@ -9,7 +9,7 @@ pub struct CoreSet(Vec<usize>);
 
 /// What is wrong with a core list, and which bytes of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadCores {
+pub(crate) struct BadCores {
     pub(super) span: Range<usize>,
     pub(super) message: String,
 }
@@ -19,7 +19,7 @@ impl CoreSet {
     pub(super) const LAST: usize = 4095;
 
     /// Reads `2-9` or `0,2,4-6`.
-    pub(super) fn parse(text: &str) -> Result<Self, BadCores> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadCores> {
         let mut cores = Self(Vec::new());
         let mut at = 0;
         for part in text.split(',') {

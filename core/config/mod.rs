@@ -181,8 +181,26 @@ pub struct Plugged {
     pub plugin: Option<PathBuf>,
     /// Its own part of the table as TOML text, without the keys that are for the engine.
     pub options: String,
+    /// What becomes of the chain when it fails; of a sink always [`OnError::Stop`], which says
+    /// nothing there.
+    pub on_error: OnError,
     /// Which table it was, to be given to [`Document`] with what is wrong.
     pub place: Place,
+}
+
+/// What becomes of the chain when a stage fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The run ends.
+    #[default]
+    Stop,
+    /// The worker goes on without the stage.
+    Bypass,
+}
+
+impl OnError {
+    /// Both under their names in the config.
+    pub const ALL: [(&'static str, Self); 2] = [("stop", Self::Stop), ("bypass", Self::Bypass)];
 }
 
 /// `[[sink]]`

@@ -52,7 +52,9 @@ pub(super) const LIVE: &[&str] = &[
     "block_timeout_ms",
     "window_ms",
 ];
-pub(super) const STAGE: &[&str] = &["use", "plugin"];
+pub(super) const STAGE: &[&str] = &["use", "plugin", "on_error"];
+/// Those that a `[[stage]]` and a `[[sink]]` have in common.
+const BOTH: &[&str] = &["use", "plugin"];
 pub(super) const SINK: &[&str] = &[
     "use",
     "plugin",
@@ -79,7 +81,8 @@ pub(super) fn home(name: &str) -> Option<&'static str> {
         ("in [engine]", ENGINE),
         ("in [capture]", CAPTURE),
         ("in [status]", STATUS),
-        ("in [[stage]] or [[sink]]", STAGE),
+        ("in [[stage]] or [[sink]]", BOTH),
+        ("in [[stage]]", STAGE),
         ("in [[sink]]", SINK),
     ];
     match name {

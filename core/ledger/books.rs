@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering:
 use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Drops, Ledger, Live, merge};
+use ringmill_sdk::Counter;
+
+use super::{Counters, Drops, Ledger, Live, Reloads, StageTally, merge};
 use crate::{
     capture::live::RingReport,
-    chain::Meter,
     host::Board,
-    sinks::{Left, Look, Window, now},
+    service::Stuck,
+    sinks::{Look, SinkTally, Window, now},
     supply::Supply,
 };
 
@@ -20,7 +22,29 @@ use crate::{
 pub struct Books {
     workers: Mutex<Vec<Worker>>,
     supply: OnceLock<Arc<dyn Supply>>,
-    sinks: Mutex<Vec<Arc<Window>>>,
+    sinks: Mutex<Shelf>,
+    order: Mutex<Order>,
+    reloads: Mutex<Reloads>,
+    stuck: Mutex<Vec<Stuck>>,
+}
+
+/// The sinks.
+#[derive(Default)]
+struct Shelf {
+    /// In the order of the config.
+    running: Vec<Arc<Window>>,
+    /// Those that a reload has taken out and that write what is left.
+    closing: Vec<Arc<Window>>,
+    /// What became of those before, by label.
+    ended: Vec<SinkTally>,
+}
+
+/// The stages of the chain, in order.
+#[derive(Default)]
+struct Order {
+    labels: Vec<String>,
+    /// Of each that is in it no more, the reload that took it out.
+    ended: Vec<(String, u64)>,
 }
 
 /// What a worker's rings had counted at its last second. The worker never waits for it.
@@ -30,8 +54,7 @@ struct Worker {
     number: usize,
     live: Arc<CachePadded<Live>>,
     board: Arc<Board>,
-    stages: Vec<(String, Meter)>,
-    left: Left,
+    left: Counter,
     rings: Rings,
 }
 
@@ -87,28 +110,87 @@ impl Books {
         number: usize,
         live: &Arc<CachePadded<Live>>,
         board: &Arc<Board>,
-        stages: Vec<(String, Meter)>,
-        left: &Left,
+        left: &Counter,
     ) -> Rings {
         let (live, board, left) = (Arc::clone(live), Arc::clone(board), left.clone());
         let rings = Rings::default();
         let mut workers = lock(&self.workers);
         let at = workers.partition_point(|worker| worker.number < number);
-        let worker = Worker { number, live, board, stages, left, rings: Arc::clone(&rings) };
+        let worker = Worker { number, live, board, left, rings: Arc::clone(&rings) };
         workers.insert(at, worker);
         rings
     }
 
-    /// What the next sink tells of itself.
-    pub(crate) fn add_sink(&self, window: Arc<Window>) {
-        lock(&self.sinks).push(window);
+    /// These are the sinks from now on; the others write what is left.
+    pub(crate) fn sinks(&self, windows: Vec<Arc<Window>>) {
+        let mut shelf = lock(&self.sinks);
+        let before = std::mem::replace(&mut shelf.running, windows);
+        let gone = |old: &Arc<Window>| !shelf.running.iter().any(|new| Arc::ptr_eq(old, new));
+        let gone: Vec<_> = before.into_iter().filter(gone).collect();
+        shelf.closing.extend(gone);
     }
 
-    /// The label of a worker's stage number `at`.
-    pub(crate) fn stage(&self, worker: usize, at: usize) -> Option<String> {
-        let workers = lock(&self.workers);
-        let worker = workers.iter().find(|known| known.number == worker)?;
-        worker.stages.get(at).map(|(label, _)| label.clone())
+    /// A sink that a reload has taken out has ended.
+    pub(crate) fn sink_ended(&self, window: &Arc<Window>, tally: SinkTally) {
+        let mut shelf = lock(&self.sinks);
+        shelf.closing.retain(|closing| !Arc::ptr_eq(closing, window));
+        match shelf.ended.iter_mut().find(|known| known.sink == tally.sink) {
+            Some(known) => known.add(&tally),
+            None => shelf.ended.push(tally),
+        }
+    }
+
+    /// What became of the sinks that reloads have taken out.
+    pub(crate) fn ended_sinks(&self) -> Vec<SinkTally> {
+        lock(&self.sinks).ended.clone()
+    }
+
+    /// The chain has these stages from now on; `reload` is the number of the reload that made it.
+    pub(crate) fn chain(&self, labels: Vec<String>, reload: u64) {
+        let mut order = lock(&self.order);
+        let before = std::mem::replace(&mut order.labels, labels);
+        let Order { labels, ended } = &mut *order;
+        ended.retain(|(label, _)| !labels.contains(label));
+        ended.extend(
+            before.into_iter().filter(|label| !labels.contains(label)).map(|it| (it, reload)),
+        );
+    }
+
+    /// Puts stages into the order of the chain, those that are in it no more behind the others.
+    pub(crate) fn arrange(&self, stages: &mut [StageTally]) {
+        let order = lock(&self.order);
+        let ended = |label: &str| order.ended.iter().position(|(known, _)| known == label);
+        for stage in stages.iter_mut() {
+            stage.ended = ended(&stage.stage).map(|at| order.ended[at].1);
+        }
+        stages.sort_by_key(|stage| {
+            let at = order.labels.iter().position(|label| *label == stage.stage);
+            at.map_or((1, ended(&stage.stage)), |at| (0, Some(at)))
+        });
+    }
+
+    /// What became of the reloads so far.
+    pub(crate) fn reloads(&self) -> Reloads {
+        lock(&self.reloads).clone()
+    }
+
+    /// Writes down what became of one.
+    pub(crate) fn reloaded(&self, enter: impl FnOnce(&mut Reloads)) {
+        enter(&mut lock(&self.reloads));
+    }
+
+    /// The label of the chain's stage number `at`.
+    pub(crate) fn stage(&self, at: usize) -> Option<String> {
+        lock(&self.order).labels.get(at).cloned()
+    }
+
+    /// The workers that do not come back, as of the last look.
+    pub(crate) fn stuck(&self) -> Vec<Stuck> {
+        lock(&self.stuck).clone()
+    }
+
+    pub(crate) fn show_stuck(&self, stuck: Vec<Stuck>) {
+        *lock(&self.stuck) = stuck;
     }
 
     /// The ledger as of now, without its inputs, and how each sink does. While the run goes on some
@@ -116,17 +198,12 @@ impl Books {
     /// checked at the end is not.
     pub(crate) fn ledger(&self) -> (Ledger, Vec<Look>) {
         // In the order against the stream, so that nothing has come out that has not gone in.
-        let mut looks: Vec<Look> = lock(&self.sinks).iter().map(|window| window.look()).collect();
+        let looks = lock(&self.sinks).looks();
         let (mut slots, mut counters) = (Vec::new(), Vec::new());
         let mut ledger = Ledger::default();
         for worker in &*lock(&self.workers) {
-            ledger.rows += worker.left.rows.value();
-            for (look, queue_full) in looks.iter_mut().zip(&worker.left.queue_full) {
-                if queue_full.value() > 0 {
-                    *look.tally.dropped.entry("queue_full").or_default() += queue_full.value();
-                }
-            }
-            slots.push(worker.stages.iter().map(|(label, meter)| meter.tally(label)).collect());
+            ledger.rows += worker.left.value();
+            slots.push(worker.board.stages());
             counters.push(worker.board.counters());
             ledger.workers.push(worker.live.tally(&worker.board.reasons()));
             ledger.rings.extend(lock(&worker.rings).iter().cloned());
@@ -137,12 +214,14 @@ impl Books {
             ledger.without_double_counts();
         }
         ledger.stages = merge(slots, &counters as &[Counters]);
+        self.arrange(&mut ledger.stages);
+        ledger.reloads = self.reloads();
         ledger.settle();
         (ledger, looks)
     }
 
-    /// As of now; `sink` is the number of the one that asks.
-    pub(crate) fn account(&self, sink: Option<usize>) -> Account {
+    /// As of now; `asks` is the label of the sink or stage that asks.
+    pub(crate) fn account(&self, asks: &str) -> Account {
         let lost = self.supply.get().map_or(0, |supply| supply.lost_by_nics());
         let mut sum = Account { at: now().0, lost, ..Account::default() };
         for worker in &*lock(&self.workers) {
@@ -157,22 +236,45 @@ impl Books {
                     .into_iter()
                     .for_each(|(reason, n)| *of_stage.entry(reason).or_default() += n);
             }
-            for (label, meter) in &worker.stages {
-                let rows = meter.tally(label);
-                let at = sum.stages.iter().position(|known| known.stage == *label);
+            for rows in worker.board.stages() {
+                let at = sum.stages.iter().position(|known| known.stage == rows.stage);
                 let at = at.unwrap_or_else(|| {
-                    sum.stages.push(StageRows { stage: label.clone(), ..StageRows::default() });
+                    let stage = rows.stage.clone();
+                    sum.stages.push(StageRows { stage, ..StageRows::default() });
                     sum.stages.len() - 1
                 });
                 sum.stages[at].rows_in += rows.rows_in;
                 sum.stages[at].rows_out += rows.rows_out;
                 sum.stages[at].rows_failed += rows.rows_failed;
             }
-            sum.rows += worker.left.rows.value();
-            sum.queue_full +=
-                sink.and_then(|at| worker.left.queue_full.get(at)).map_or(0, |n| n.value());
+            sum.rows += worker.left.value();
         }
+        let shelf = lock(&self.sinks);
+        let mut own = shelf.running.iter().filter(|window| window.is_of(asks));
+        sum.queue_full = own.next().map_or(0, |window| window.queue_full());
+        drop(shelf);
         sum.without_zeros()
+    }
+}
+
+impl Shelf {
+    /// How each does, those that have ended last.
+    fn looks(&self) -> Vec<Look> {
+        let of = |tally: &SinkTally| Look { tally: tally.clone(), ..Look::default() };
+        let mut past: Vec<Look> = self.ended.iter().map(of).collect();
+        for window in &self.closing {
+            let mut look = window.look();
+            // The reload that ends it is not counted yet; any number marks it.
+            look.tally.ended = Some(look.tally.ended.unwrap_or_default());
+            match past.iter_mut().find(|known| known.tally.sink == look.tally.sink) {
+                Some(known) => {
+                    look.tally.add(&known.tally);
+                    *known = look;
+                }
+                None => past.push(look),
+            }
+        }
+        self.running.iter().map(|window| window.look()).chain(past).collect()
     }
 }
 

@@ -10,6 +10,9 @@
 //! rows that left the chain + recovered from the spill of earlier runs
 //!     = acknowledged + spilled + dropped + dead-lettered                (for each sink)
 //! ```
+//!
+//! Over a reload the stages of one label are one, and so are the sinks of one label that have ended;
+//! a sink's rows are those that left the chain while it was there.
 
 mod books;
 mod cost;
@@ -229,6 +232,43 @@ pub struct StageTally {
     pub counters: Vec<(String, u64)>,
     /// What it cost.
     pub cost: Cost,
+    /// Workers that go on without it, because it failed and `on_error` is `bypass`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bypassed: u64,
+    /// Why it failed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The number of the reload that took it out of the chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What became of the requests to read the config again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reloads {
+    /// Times that it was, and took effect.
+    pub done: u64,
+    /// When the last was, in nanoseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<i64>,
+    /// The longest that a worker took no packets for one, in nanoseconds.
+    pub longest_pause: u64,
+    /// Times that what the file said was refused.
+    pub refused: u64,
+    /// When that was last, in nanoseconds since 1970, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refused: Option<(i64, String)>,
+}
+
+impl Reloads {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The books of a run.
@@ -250,6 +290,9 @@ pub struct Ledger {
     pub rows: u64,
     /// What became of them at each sink.
     pub sinks: Vec<SinkTally>,
+    /// How often the config was read again.
+    #[serde(skip_serializing_if = "Reloads::is_none")]
+    pub reloads: Reloads,
     /// The run was ended before its inputs were.
     pub stopped: bool,
     /// What does not balance; empty in a good ledger.
@@ -258,8 +301,15 @@ pub struct Ledger {
 
 impl Ledger {
     /// Adds up what the parts of the run report, and checks the sums.
-    pub(crate) fn close(mut self, slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Self {
+    pub(crate) fn close(
+        mut self,
+        slots: Vec<Vec<StageTally>>,
+        counters: &[Counters],
+        books: &Books,
+    ) -> Self {
         self.stages = merge(slots, counters);
+        books.arrange(&mut self.stages);
+        self.reloads = books.reloads();
         self.settle();
         self.imbalances = self.check();
         self
@@ -357,11 +407,11 @@ impl Ledger {
         for sink in &self.sinks {
             let dropped = sink.dropped();
             let dead = sink.dead_lettered();
-            if self.rows + sink.recovered != sink.acknowledged + sink.spilled + dropped + dead {
+            if sink.rows + sink.recovered != sink.acknowledged + sink.spilled + dropped + dead {
                 wrong.push(format!(
                     "{} rows left the chain and {} were recovered, but sink `{}` acknowledged {}, \
                      {} are spilled, {dropped} dropped and {dead} dead-lettered",
-                    self.rows, sink.recovered, sink.sink, sink.acknowledged, sink.spilled
+                    sink.rows, sink.recovered, sink.sink, sink.acknowledged, sink.spilled
                 ));
             }
         }
@@ -386,6 +436,8 @@ fn merge(slots: Vec<Vec<StageTally>>, counters: &[Counters]) -> Vec<StageTally> 
         stage.rows_out += slot.rows_out;
         stage.rows_failed += slot.rows_failed;
         stage.cost.add(&slot.cost);
+        stage.bypassed += slot.bypassed;
+        stage.error = stage.error.take().or(slot.error);
     }
     for (label, name, value) in counters.iter().flatten() {
         let Some(stage) = stages.iter_mut().find(|stage| stage.stage == *label) else { continue };

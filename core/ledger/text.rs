@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::Ledger;
+use super::{Ledger, Reloads};
 
 /// A number with a comma between its thousands.
 pub(crate) struct Grouped(pub(crate) u64);
@@ -61,6 +61,7 @@ impl Display for Ledger {
         self.inputs(f)?;
         self.stages(f)?;
         self.sinks(f)?;
+        self.reloads(f)?;
         self.balance(f)
     }
 }
@@ -177,6 +178,17 @@ impl Ledger {
                     facts.push(format!("{} in, {} out", count(rows_in, "row"), Grouped(out)))
                 }
             }
+            if let Some(error) = &stage.error {
+                let fate = if stage.bypassed > 0 { "BYPASSED" } else { "FAILED" };
+                let workers = match stage.bypassed {
+                    0 => String::new(),
+                    n => format!(" by {}", count(n, "worker")),
+                };
+                facts.push(format!("{fate}{workers}: {error}"));
+            }
+            if let Some(reload) = stage.ended {
+                facts.push(format!("ended by reload {reload}"));
+            }
             if stage.rows_failed > 0 {
                 facts.push(format!("lost {}: stage_failed", count(stage.rows_failed, "row")));
             }
@@ -217,9 +229,27 @@ impl Ledger {
             if !counters.is_empty() {
                 write!(f, "; {counters}")?;
             }
+            if let Some(reload) = sink.ended {
+                write!(f, "; ended by reload {reload}")?;
+            }
             writeln!(f)?;
         }
         Ok(())
+    }
+
+    fn reloads(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Reloads { done, refused, longest_pause, last_refused, .. } = &self.reloads;
+        if done + refused == 0 {
+            return Ok(());
+        }
+        write!(f, "reloads\n  {} done", Grouped(*done))?;
+        if *done > 0 {
+            write!(f, ", pausing a worker for {:.1} ms at most", *longest_pause as f64 / 1e6)?;
+        }
+        if let Some((_, why)) = last_refused {
+            write!(f, "; {} refused, the last because: {why}", Grouped(*refused))?;
+        }
+        writeln!(f)
     }
 
     fn balance(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -253,7 +283,11 @@ impl Ledger {
             Grouped(dropped)
         )?;
         for sink in &self.sinks {
-            write!(f, "  {:<14} {}", sink.sink, count(self.rows, "row"))?;
+            let name = match sink.ended {
+                Some(_) => format!("{} (ended)", sink.sink),
+                None => sink.sink.clone(),
+            };
+            write!(f, "  {name:<14} {}", count(sink.rows, "row"))?;
             if sink.recovered > 0 {
                 write!(f, " + {} recovered", Grouped(sink.recovered))?;
             }

@@ -6,8 +6,8 @@
 //! known by its id; addresses and prefixes, also of those who are excluded; and all options of
 //! sinks, which hold URLs and passwords. What an option must not tell is decided in [`options`].
 //!
-//! The document says the same in all files of a run, but for `ledger`, which is that of the
-//! file. Its `id` is the first 16 hex digits of the SHA-256 of the document without `id` and
+//! The document says the same in all files of a run, up to the next reload that changes something,
+//! but for `ledger`, which is that of the file. Its `id` is the first 16 hex digits of the SHA-256 of the document without `id` and
 //! `ledger`, written with sorted keys and without white space.
 
 mod filter;
@@ -31,7 +31,6 @@ use crate::{
     config::{Backend, Config},
     host::Facts,
     ledger::Account,
-    sinks,
 };
 
 /// The form of the document; a reader refuses what is newer than it knows.
@@ -144,13 +143,14 @@ pub struct OfFile {
 }
 
 impl Manifest {
-    /// Of the run that begins now.
+    /// Of a run that began at `started`, in nanoseconds since 1970.
     pub(crate) fn new(
         config: &Config,
         blueprint: &Blueprint,
         records: &[SchemaRef],
         facts: &[Facts],
         (from, inputs): (Backend, usize),
+        started: i64,
     ) -> Self {
         let mut manifest = Self {
             manifest: FORMAT,
@@ -161,7 +161,7 @@ impl Manifest {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 revision: env!("RINGMILL_REVISION").to_owned(),
             },
-            started: utc(sinks::now().0),
+            started: utc(started),
             capture: Capture {
                 from: from.name().to_owned(),
                 inputs,

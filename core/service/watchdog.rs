@@ -17,7 +17,10 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 
-use crate::{Gauge, host::Run, ledger::Live};
+use crate::{
+    Gauge,
+    ledger::{Books, Live},
+};
 
 /// How often the workers are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -51,7 +54,7 @@ pub(crate) type Hook = Box<dyn FnMut(&Gauge) + Send + Sync>;
 /// Looks at the workers.
 pub(crate) struct Watchdog {
     live: Vec<Arc<CachePadded<Live>>>,
-    run: Arc<Run>,
+    books: Arc<Books>,
     /// The packets are old, so that a worker may wait for a file.
     replay: bool,
     after: Duration,
@@ -71,12 +74,12 @@ struct Seen {
 impl Watchdog {
     fn new(
         live: Vec<Arc<CachePadded<Live>>>,
-        run: Arc<Run>,
+        books: Arc<Books>,
         replay: bool,
         after: Duration,
     ) -> Self {
         let seen = vec![Seen::default(); live.len()];
-        Self { live, run, replay, after, seen, looked: Instant::now() }
+        Self { live, books, replay, after, seen, looked: Instant::now() }
     }
 
     /// Starts a thread that looks whether a worker is in one stage for longer than `after`, and
@@ -89,8 +92,8 @@ impl Watchdog {
         after: Duration,
         mut hook: Option<Hook>,
     ) -> io::Result<Looking> {
-        let (live, run) = (gauge.live.clone(), Arc::clone(&gauge.run));
-        let mut watchdog = Self::new(live, run, gauge.supply.is_replay(), after);
+        let (live, books) = (gauge.live.clone(), Arc::clone(&gauge.books));
+        let mut watchdog = Self::new(live, books, gauge.supply.is_replay(), after);
         let (running, over) = bounded::<()>(0);
         let body = move || {
             super::renounce();
@@ -142,7 +145,7 @@ impl Watchdog {
                     continue;
                 }
                 Live::AT_SINKS | Live::ENDED => continue,
-                stage => Some(self.run.books.stage(worker, stage - 1).unwrap_or_default()),
+                stage => Some(self.books.stage(stage - 1).unwrap_or_default()),
             };
             let stuck = Stuck { worker, stage, seconds: seen.still.as_secs() };
             if !seen.told {
@@ -151,7 +154,7 @@ impl Watchdog {
             }
             all.push(stuck);
         }
-        self.run.show_stuck(all);
+        self.books.show_stuck(all);
     }
 }
 
@@ -179,16 +182,17 @@ mod tests {
 
     fn stuck_after(replay: bool, steps: &[Step]) -> Vec<Option<u64>> {
         let live = Arc::<CachePadded<Live>>::default();
-        let run = Arc::new(Run::new(None).expect("there is randomness"));
+        let books = Arc::<Books>::default();
         let after = Duration::from_secs(1);
-        let mut watchdog = Watchdog::new(vec![Arc::clone(&live)], Arc::clone(&run), replay, after);
+        let mut watchdog =
+            Watchdog::new(vec![Arc::clone(&live)], Arc::clone(&books), replay, after);
         let mut now = Instant::now();
         let look = |(batches, place): &Step| {
             live.polls.store(*batches, Relaxed);
             live.place.store(*place, Relaxed);
             now += LOOK;
             watchdog.look(now);
-            run.stuck().first().map(|stuck| stuck.seconds)
+            books.stuck().first().map(|stuck| stuck.seconds)
         };
         steps.iter().map(look).collect()
     }
@@ -225,12 +229,12 @@ mod tests {
         let live = Arc::<CachePadded<Live>>::default();
         live.place.store(1, Relaxed);
         live.polls.store(1, Relaxed);
-        let run = Arc::new(Run::new(None).expect("there is randomness"));
+        let books = Arc::<Books>::default();
         let after = Duration::from_secs(10);
-        let mut watchdog = Watchdog::new(vec![live], Arc::clone(&run), false, after);
+        let mut watchdog = Watchdog::new(vec![live], Arc::clone(&books), false, after);
         let now = Instant::now();
         watchdog.look(now);
         watchdog.look(now + Duration::from_secs(3600));
-        assert_eq!(run.stuck(), []);
+        assert_eq!(books.stuck(), []);
     }
 }

@@ -14,10 +14,13 @@
 //! kind of its errors.
 
 mod backlog;
+mod change;
 mod circuit;
 mod dead;
 mod delivery;
+mod outlet;
 mod post;
+mod running;
 mod spill;
 mod stamp;
 #[cfg(test)]
@@ -26,32 +29,24 @@ mod window;
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use crossbeam_channel::{Sender, TrySendError, bounded};
-use ringmill_sdk::{Counter, Error, Timestamp, schema};
+use ringmill_sdk::{Counter, Timestamp};
 
 use crate::{
-    chain::{Blueprint, BuildError, Outlet},
+    chain::{Blueprint, BuildError},
     config::{SinkEntry, WhenFull},
-    host::{Board, Run},
-    plan, service,
+    host::Run,
 };
-use backlog::Backlog;
-use circuit::Circuit;
-use dead::DeadLetters;
-use delivery::{Delivery, Terms};
-use post::Post;
-use spill::{Limits, Spill};
+use outlet::Share;
+pub use outlet::SinkOutlet;
+use running::{Closing, Running};
 pub use stamp::{Stamp, stamped};
 pub use window::Look;
 pub(crate) use window::Window;
@@ -65,6 +60,8 @@ pub(crate) use window::Window;
 pub struct SinkTally {
     /// The sink's label.
     pub sink: String,
+    /// Rows that left the chain while it was one of the sinks.
+    pub rows: u64,
     /// Rows that earlier runs left in its spill log.
     pub recovered: u64,
     /// Rows that it made safe.
@@ -85,6 +82,9 @@ pub struct SinkTally {
     pub counters: Vec<(String, u64)>,
     /// What went wrong first.
     pub error: Option<String>,
+    /// The number of the reload that ended it; of several of one label that of the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
 }
 
 impl SinkTally {
@@ -97,13 +97,51 @@ impl SinkTally {
     pub fn dead_lettered(&self) -> u64 {
         self.dead_lettered.values().sum()
     }
+
+    /// Enters what the workers have handed to it.
+    fn count(&mut self, shares: &[Share]) {
+        self.rows = shares.iter().map(|share| share.rows.value()).sum();
+        let queue_full: u64 = shares.iter().map(|share| share.queue_full.value()).sum();
+        if queue_full > 0 {
+            *self.dropped.entry("queue_full").or_default() += queue_full;
+        }
+    }
+
+    /// Adds what another one of its label had done before it was ended.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.recovered += other.recovered;
+        self.acknowledged += other.acknowledged;
+        self.spilled += other.spilled;
+        self.through_spill += other.through_spill;
+        self.retries += other.retries;
+        self.circuit_opened += other.circuit_opened;
+        for (reason, rows) in &other.dropped {
+            *self.dropped.entry(reason).or_default() += rows;
+        }
+        for (reason, rows) in &other.dead_lettered {
+            *self.dead_lettered.entry(reason).or_default() += rows;
+        }
+        for (name, count) in &other.counters {
+            match self.counters.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.counters.push((name.clone(), *count)),
+            }
+        }
+        if self.error.is_none() {
+            self.error.clone_from(&other.error);
+        }
+        self.ended = self.ended.max(other.ended);
+    }
 }
 
 /// What the sinks of a run have in common.
 #[derive(Clone, Debug)]
-pub struct Terrain<'a> {
+pub struct Terrain {
     /// Set by whoever ends the run; by us when the last sink has failed.
-    pub stop: &'a Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
+    /// How many workers hand records to them.
+    pub workers: usize,
     /// Whether columns may be as they were on the wire.
     pub may_identify: bool,
     /// What a sink that is no store does to a worker when its queue is full, unless the config
@@ -112,25 +150,17 @@ pub struct Terrain<'a> {
     /// The packets are old, so that nothing is lost by waiting.
     pub replay: bool,
     /// Where spill logs and dead letters go.
-    pub spill: Option<&'a Path>,
+    pub spill: Option<PathBuf>,
     /// What is put onto every row.
     pub stamp: Stamp,
 }
 
 /// The sinks of a run.
 pub struct Sinks {
-    threads: Vec<JoinHandle<SinkTally>>,
-    gates: Vec<Gate>,
-    may_identify: bool,
-    stamp: Stamp,
-}
-
-/// A worker's end of one sink's queue.
-#[derive(Clone)]
-struct Gate {
-    queue: Sender<RecordBatch>,
-    /// The worker waits for room.
-    waits: bool,
+    running: Vec<Running>,
+    terrain: Terrain,
+    /// Those that have not failed.
+    alive: Arc<AtomicUsize>,
 }
 
 impl Sinks {
@@ -141,157 +171,40 @@ impl Sinks {
     pub fn start(
         blueprint: &Blueprint,
         run: &Arc<Run>,
-        terrain: &Terrain<'_>,
+        terrain: Terrain,
     ) -> Result<Self, BuildError> {
-        let may_identify = terrain.may_identify;
-        let stamp = terrain.stamp.clone();
-        let mut sinks = Self { threads: Vec::new(), gates: Vec::new(), may_identify, stamp };
-        let alive = Arc::new(AtomicUsize::new(blueprint.sinks().count()));
-        let labels = blueprint.sink_labels();
+        let number = blueprint.sinks().count();
+        let mut sinks =
+            Self { running: Vec::new(), terrain, alive: Arc::new(AtomicUsize::new(number)) };
+        let terrain = &sinks.terrain;
         tell_of_orphans(blueprint, terrain);
-        for (index, label) in labels.into_iter().enumerate() {
-            let (gate, thread) = start(blueprint, run, terrain, index, label, &alive)?;
-            sinks.gates.push(gate);
-            sinks.threads.push(thread);
+        for index in 0..number {
+            let mut sink = Running::new(blueprint, index, terrain);
+            sink.start(blueprint, run, terrain, &sinks.alive)?;
+            sinks.running.push(sink);
         }
+        run.books.sinks(sinks.windows());
         Ok(sinks)
     }
 
-    /// A worker's way to all sinks.
-    pub fn outlet(&self) -> SinkOutlet {
-        let queue_full = self.gates.iter().map(|_| Counter::default()).collect();
-        let gates = self.gates.clone();
-        let left = Left { rows: Counter::default(), queue_full };
-        let (may_identify, stamp) = (self.may_identify, self.stamp.clone());
-        SinkOutlet { gates, left, may_identify, stamp, passed: Vec::new() }
+    /// Where each of them shows how it does.
+    fn windows(&self) -> Vec<Arc<Window>> {
+        self.running.iter().map(|sink| Arc::clone(&sink.window)).collect()
+    }
+
+    /// A worker's way to all sinks; `left` counts the rows that go there.
+    pub fn outlet(&self, worker: usize, left: &Counter) -> SinkOutlet {
+        let gates = self.running.iter().map(|sink| sink.gate(worker)).collect();
+        let (may_identify, stamp) = (self.terrain.may_identify, self.terrain.stamp.clone());
+        SinkOutlet { gates, left: left.clone(), may_identify, stamp, passed: Vec::new() }
     }
 
     /// Lets the sinks write what is queued and waits for them. Every outlet must be gone.
     pub fn join(self) -> Vec<SinkTally> {
-        drop(self.gates);
-        let join = |thread: JoinHandle<SinkTally>| {
-            thread.join().unwrap_or_else(|_| SinkTally {
-                error: Some("the sink's thread panicked; this is a bug in the engine".to_owned()),
-                ..SinkTally::default()
-            })
-        };
-        self.threads.into_iter().map(join).collect()
+        // All of them, before any is waited for.
+        let sinks: Vec<_> = self.running.into_iter().map(Running::close).collect();
+        sinks.into_iter().map(Closing::join).collect()
     }
-}
-
-/// What a store keeps in memory until it is acknowledged, in bytes: of one that is flushed all
-/// the time, and of another, for which a flush may mean a file.
-const WINDOW: (usize, usize) = (16 << 20, 64 << 20);
-/// How long at most until it is flushed.
-const FLUSH_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long the end of a run waits for a file that does not get on.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Starts the two threads of a sink.
-fn start(
-    blueprint: &Blueprint,
-    run: &Arc<Run>,
-    terrain: &Terrain<'_>,
-    index: usize,
-    label: String,
-    alive: &Arc<AtomicUsize>,
-) -> Result<(Gate, JoinHandle<SinkTally>), BuildError> {
-    let (entry, network) = blueprint.sink(index);
-    let failed = |error| BuildError { plugged: Box::new(entry.plugged.clone()), error };
-    let when_full = when_full(entry, network, terrain.when_full);
-    let mut spill = None;
-    let mut dead = None;
-    if let Some(directory) = terrain.spill.map(|spill| spill.join(&label)) {
-        let bytes = entry.spill_mib << 20;
-        if when_full == WhenFull::Spill {
-            let limits = Limits { bytes, drop_oldest: entry.spill_drops_oldest };
-            spill = Some(Spill::open(&directory, limits).map_err(failed)?);
-        }
-        dead = Some(DeadLetters::new(directory.join("dead"), bytes));
-    }
-    let store = network || when_full == WhenFull::Spill;
-    let pick = |(eager, other)| if network { eager } else { other };
-    let kept = backlog::Window {
-        // What a file has taken it keeps itself.
-        batches: if store { entry.queue } else { 1 },
-        bytes: if network { WINDOW.0 } else { WINDOW.1 },
-        may_identify: terrain.may_identify,
-    };
-    let (flush_after, replay) = (pick(FLUSH_AFTER), terrain.replay);
-    let terms = Terms { store, eager: network, flush_after, replay };
-    let circuit = Circuit::new(entry.retries, Duration::from_secs(entry.retry_seconds));
-    let delivery = Delivery::new(
-        terms,
-        circuit,
-        Backlog::new(label.clone(), kept, spill, dead),
-        Instant::now(),
-    );
-
-    let (made, ready) = bounded(1);
-    let (requests, orders) = bounded(1);
-    let (answers, replies) = bounded(1);
-    let board = Arc::new(Board::default());
-    let remake = {
-        let (blueprint, run, board) = (blueprint.clone(), Arc::clone(run), Arc::clone(&board));
-        move || blueprint.build_sink(index, &run, &board)
-    };
-    let body = move || {
-        service::renounce();
-        match remake() {
-            Ok(sink) => {
-                // The receiver waits for exactly this.
-                let _ = made.send(Ok(()));
-                post::serve(sink, || remake().map_err(|failed| failed.error), &orders, &answers);
-            }
-            Err(error) => {
-                let _ = made.send(Err(error));
-            }
-        }
-    };
-    let spawn_failed =
-        |error| failed(Error::from(error).while_doing("its thread could not be started"));
-    let named = |name: &str| thread::Builder::new().name(format!("{name}-{index}"));
-    let calls = named("sink").spawn(body).map_err(spawn_failed)?;
-    // A thread that ends without a word has panicked; the post will tell.
-    ready.recv().unwrap_or(Ok(()))?;
-
-    let window = Arc::new(Window::new(label, entry.queue, Arc::clone(&board)));
-    run.books.add_sink(Arc::clone(&window));
-    let (queue, records) = bounded(entry.queue);
-    let (stop, alive) = (Arc::clone(terrain.stop), Arc::clone(alive));
-    let post = Post {
-        delivery,
-        queue: records,
-        requests,
-        replies,
-        stop: Arc::clone(&stop),
-        window,
-        replay,
-        patience: if store { Duration::from_secs(entry.drain_seconds) } else { PATIENCE },
-        on_failure: move || {
-            if alive.fetch_sub(1, Relaxed) == 1 {
-                stop.store(true, Relaxed);
-            }
-        },
-    };
-    let body = move || {
-        service::renounce();
-        let (mut tally, hangs) = post.run();
-        // A thread that hangs in a call goes with the process.
-        if !hangs && calls.join().is_err() && tally.error.is_none() {
-            tally.error = Some("the sink's thread panicked at its end".to_owned());
-        }
-        tally.counters = board.counters().into_iter().map(|(_, name, n)| (name, n)).collect();
-        tally
-    };
-    let thread = named("post").spawn(body).map_err(spawn_failed)?;
-    // For a spill the worker waits, if it can, for the disk, and in no case for the store.
-    let waits = match when_full {
-        WhenFull::Block => true,
-        WhenFull::Spill => terrain.replay,
-        WhenFull::Drop => false,
-    };
-    Ok((Gate { queue, waits }, thread))
 }
 
 /// What happens to a batch that finds the queue of this sink full.
@@ -301,8 +214,8 @@ pub fn when_full(entry: &SinkEntry, network: bool, otherwise: WhenFull) -> WhenF
 
 /// Says which rows lie in the spill directory for sinks that the config does not have, or that
 /// do not spill any more. They are kept.
-fn tell_of_orphans(blueprint: &Blueprint, terrain: &Terrain<'_>) {
-    let Some(directory) = terrain.spill else { return };
+fn tell_of_orphans(blueprint: &Blueprint, terrain: &Terrain) {
+    let Some(directory) = &terrain.spill else { return };
     let labels = blueprint.sink_labels();
     for entry in directory.read_dir().into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -321,87 +234,6 @@ fn tell_of_orphans(blueprint: &Blueprint, terrain: &Terrain<'_>) {
                 entry.path().display()
             ),
         }
-    }
-}
-
-/// What left one worker's chain; anyone may read it while it runs.
-#[derive(Clone, Debug)]
-pub struct Left {
-    /// Rows.
-    pub rows: Counter,
-    /// For each sink, rows that found its queue full and were dropped.
-    pub queue_full: Vec<Counter>,
-}
-
-/// Where a worker's chain ends.
-pub struct SinkOutlet {
-    gates: Vec<Gate>,
-    /// What went out.
-    pub left: Left,
-    may_identify: bool,
-    stamp: Stamp,
-    /// Schemas that were looked at already, and as the sinks see them.
-    passed: Vec<(SchemaRef, SchemaRef)>,
-}
-
-impl SinkOutlet {
-    /// The schema with our own columns, after the gate once more, for what a stage emits without
-    /// having announced it.
-    fn check(&mut self, schema: &SchemaRef) -> Result<SchemaRef, Error> {
-        if let Some((_, stamped)) = self.passed.iter().find(|(of, _)| Arc::ptr_eq(of, schema)) {
-            return Ok(Arc::clone(stamped));
-        }
-        if let Some((column, _)) = plan::identifiable(schema).filter(|_| !self.may_identify) {
-            return Err(Error::new(format!(
-                "column `{column}` of `{}` left the chain as it was on the wire, although no \
-                 stage had announced it; the rows were thrown away",
-                schema::record_name(schema)
-            )));
-        }
-        let stamped = self.stamp.schema(schema).map_err(|column| {
-            Error::new(format!(
-                "column `{column}` of `{}`, which no stage had announced, is called like one \
-                 of the engine's own; the rows were thrown away",
-                schema::record_name(schema)
-            ))
-        })?;
-        if self.passed.len() == 64 {
-            self.passed.clear();
-        }
-        self.passed.push((Arc::clone(schema), Arc::clone(&stamped)));
-        Ok(stamped)
-    }
-}
-
-impl Outlet for SinkOutlet {
-    fn take(&mut self, records: RecordBatch) -> Result<(), Error> {
-        let rows = records.num_rows() as u64;
-        if rows == 0 {
-            return Ok(());
-        }
-        let schema = self.check(records.schema_ref())?;
-        let records = self.stamp.put(records, schema)?;
-        self.left.rows.add(rows);
-        for (gate, queue_full) in self.gates.iter().zip(&self.left.queue_full) {
-            let records = records.clone();
-            let sent = match gate.waits {
-                true => gate.queue.send(records).map_err(|_| ()),
-                false => match gate.queue.try_send(records) {
-                    Err(TrySendError::Full(_)) => {
-                        queue_full.add(rows);
-                        Ok(())
-                    }
-                    Err(TrySendError::Disconnected(_)) => Err(()),
-                    Ok(()) => Ok(()),
-                },
-            };
-            // A sink's thread drains its queue until every outlet is gone, even after the sink
-            // has failed, so the queue cannot be closed while we hold our end.
-            if sent.is_err() {
-                return Err(Error::new("a sink's thread is gone; this is a bug in the engine"));
-            }
-        }
-        Ok(())
     }
 }
 

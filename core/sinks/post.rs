@@ -53,6 +53,8 @@ pub(super) fn serve(
 pub(super) struct Post<F> {
     pub(super) delivery: Delivery,
     pub(super) queue: Receiver<RecordBatch>,
+    /// The queue that follows when all ends of this one are gone; nothing follows at the end.
+    pub(super) next: Receiver<Receiver<RecordBatch>>,
     pub(super) requests: Sender<Request>,
     pub(super) replies: Receiver<Result<(), Error>>,
     /// Where others see how it goes.
@@ -131,7 +133,10 @@ impl<F: Fn()> Post<F> {
             select! {
                 recv(queue) -> records => match records {
                     Ok(records) => self.delivery.accept(records, now),
-                    Err(_) => open = false,
+                    Err(_) => match self.next.try_recv() {
+                        Ok(next) => self.queue = next,
+                        Err(_) => open = false,
+                    },
                 },
                 recv(self.replies) -> result => match (in_call.take(), result) {
                     (Some((call, _)), Ok(result)) => self.delivery.done(call, result, Instant::now()),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::SinkTally;
+use super::{SinkTally, outlet::Share};
 use crate::host::Board;
 
 /// How often it is brought up to date at most.
@@ -29,13 +29,29 @@ pub struct Look {
 /// One sink's place for it: its own thread writes, anyone reads.
 pub(crate) struct Window {
     board: Arc<Board>,
+    shares: Arc<[Share]>,
     look: Mutex<Look>,
 }
 
 impl Window {
-    pub(super) fn new(label: String, queue: usize, board: Arc<Board>) -> Self {
+    pub(super) fn new(
+        label: String,
+        queue: usize,
+        board: Arc<Board>,
+        shares: Arc<[Share]>,
+    ) -> Self {
         let tally = SinkTally { sink: label, ..SinkTally::default() };
-        Self { board, look: Mutex::new(Look { tally, queue, ..Look::default() }) }
+        Self { board, shares, look: Mutex::new(Look { tally, queue, ..Look::default() }) }
+    }
+
+    /// Rows of the workers that found its queue full.
+    pub(crate) fn queue_full(&self) -> u64 {
+        self.shares.iter().map(|share| share.queue_full.value()).sum()
+    }
+
+    /// Whether it is of the sink of this label.
+    pub(crate) fn is_of(&self, label: &str) -> bool {
+        self.look.lock().unwrap_or_else(PoisonError::into_inner).tally.sink == label
     }
 
     /// How it does.
@@ -43,6 +59,7 @@ impl Window {
         let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let counters = self.board.counters().into_iter();
         look.tally.counters = counters.map(|(_, name, n)| (name, n)).collect();
+        look.tally.count(&self.shares);
         look
     }
 

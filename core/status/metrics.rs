@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{process::Process, snapshot::Snapshot};
-use crate::{capture::live::RingReport, ledger::Ledger};
+use crate::{capture::live::RingReport, ledger::Ledger, sinks::SinkTally};
 
 /// Writing to a String does not fail.
 macro_rules! line {
@@ -114,6 +114,17 @@ impl Text {
         self.counter("ringmill_heads", "Heads of HTTP messages that were found.")
             .add(&[], snapshot.totals.heads);
         self.counter("ringmill_rows", "Rows that left the chain.").add(&[], ledger.rows);
+        let reloads = &ledger.reloads;
+        self.counter("ringmill_reloads", "Times that the config was read again and taken.")
+            .add(&[], reloads.done);
+        self.counter("ringmill_reloads_refused", "Times that what it said was refused.")
+            .add(&[], reloads.refused);
+        self.gauge("ringmill_reload_longest_pause_seconds", "The longest that a worker waited.")
+            .add(&[], seconds(reloads.longest_pause));
+        if let Some(at) = reloads.last {
+            self.gauge("ringmill_last_reload_time_seconds", "When the last was, since 1970.")
+                .add(&[], at as f64 / 1e9);
+        }
     }
 
     /// Under the names that Prometheus' own libraries give them.
@@ -390,12 +401,32 @@ impl Text {
         for stage in stages {
             family.add(&[("stage", &stage.stage)], stage.cost.ns_per_packet / 1e9);
         }
+        let mut family =
+            self.gauge("ringmill_stage_failed", "1 if it has failed, in one worker at least.");
+        for stage in stages {
+            family.add(&[("stage", &stage.stage)], u8::from(stage.error.is_some()));
+        }
+        let mut family =
+            self.gauge("ringmill_stage_bypassed_workers", "Workers that go on without it.");
+        for stage in stages {
+            family.add(&[("stage", &stage.stage)], stage.bypassed);
+        }
     }
 
+    /// What sinks of one label have counted, before and after a reload, is one here; what goes up
+    /// and down is that of the one which runs.
     fn sinks(&mut self, snapshot: &Snapshot) {
-        let sinks = &snapshot.ledger.sinks;
-        type Figure = fn(&crate::sinks::SinkTally) -> u64;
-        let counters: [(&str, &str, Figure); 5] = [
+        let mut sinks: Vec<SinkTally> = Vec::new();
+        for sink in &snapshot.ledger.sinks {
+            match sinks.iter_mut().find(|known| known.sink == sink.sink) {
+                Some(known) => known.add(sink),
+                None => sinks.push(sink.clone()),
+            }
+        }
+        let sinks = &sinks;
+        type Figure = fn(&SinkTally) -> u64;
+        let counters: [(&str, &str, Figure); 6] = [
+            ("ringmill_sink_rows", "Rows that left the chain for it.", |s| s.rows),
             ("ringmill_sink_recovered_rows", "Rows that earlier runs left spilled.", |s| {
                 s.recovered
             }),
@@ -432,16 +463,17 @@ impl Text {
                 family.add(&[("sink", &sink.sink), ("event", event)], count);
             }
         }
+        let now = snapshot.ledger.sinks.iter().zip(&snapshot.sinks);
+        let loads = || now.clone().filter(|(sink, _)| sink.ended.is_none());
         let mut family =
             self.gauge("ringmill_sink_spilled_rows", "Rows that lie in its spill log.");
-        for sink in sinks {
+        for (sink, _) in loads() {
             family.add(&[("sink", &sink.sink)], sink.spilled);
         }
         let mut family = self.gauge("ringmill_sink_failed", "1 if it was given up for this run.");
-        for sink in sinks {
+        for (sink, _) in loads() {
             family.add(&[("sink", &sink.sink)], u8::from(sink.error.is_some()));
         }
-        let loads = || sinks.iter().zip(&snapshot.sinks);
         let mut family = self.gauge("ringmill_sink_pending_rows", "Rows on their way to it.");
         for (sink, load) in loads() {
             family.add(&[("sink", &sink.sink)], load.pending);

@@ -198,7 +198,7 @@ impl Page {
         self.looked = now;
         let seen = self.seen.iter_mut().zip(&self.scene.live);
         self.loads = seen.map(|(seen, live)| seen.look(live, now, elapsed)).collect();
-        for stuck in self.scene.run.stuck() {
+        for stuck in self.scene.run.books.stuck() {
             if let Some(load) = self.loads.get_mut(stuck.worker) {
                 load.stuck = Some(stuck.stage.unwrap_or_else(|| "its rings".to_owned()));
             }
@@ -246,7 +246,7 @@ impl Page {
             worst: self.history.worst(),
             workers: self.loads.clone(),
             process: Process::look(),
-            sinks: looks.into_iter().map(|look| SinkLoad::of(look, ledger.rows)).collect(),
+            sinks: looks.into_iter().map(SinkLoad::of).collect(),
             ledger,
         };
         Bodies {

@@ -115,13 +115,13 @@ pub(crate) struct SinkLoad {
 }
 
 impl SinkLoad {
-    pub(crate) fn of(look: Look, rows: u64) -> Self {
+    pub(crate) fn of(look: Look) -> Self {
         let tally = &look.tally;
         let gone = tally.acknowledged + tally.spilled + tally.dropped() + tally.dead_lettered();
         Self {
             queued: look.queued,
             queue: look.queue,
-            pending: (rows + tally.recovered).saturating_sub(gone),
+            pending: (tally.rows + tally.recovered).saturating_sub(gone),
             away: look.away,
             trouble: look.tally.error.clone().unwrap_or(look.trouble),
         }

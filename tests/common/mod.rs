@@ -58,6 +58,23 @@ pub fn plain_config(directory: &Path, files: &[&str]) -> PathBuf {
     )
 }
 
+/// `[capture]` of these files and all stages.
+pub fn whole_chain(directory: &Path, files: &[impl AsRef<Path>]) -> String {
+    let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();
+    format!("[capture]\nfrom = \"file\"\nfiles = {files:?}\n{}", stages(directory))
+}
+
+/// All stages, with a key file in `directory`, so that a row has one id in all runs.
+pub fn stages(directory: &Path) -> String {
+    let key = key_file(directory);
+    format!(
+        "[[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
+         [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n[[stage]]\nuse = \"user_agent\"\n\
+         [[stage]]\nuse = \"redact\"\nkey_file = {key:?}\n\
+         [[stage]]\nuse = \"crypto_pan\"\nkey_file = {key:?}\n"
+    )
+}
+
 /// Puts a config into `directory`.
 pub fn write_config(directory: &Path, text: &str) -> PathBuf {
     let path = directory.join("test.toml");

@@ -59,6 +59,11 @@ impl Net {
         Some(net)
     }
 
+    /// What `ip netns` calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A namespace with the pairs `cap0` and `out0`, `cap1` and `out1`, ...
     pub fn with_pairs(pairs: usize, queues: usize) -> Option<Self> {
         let net = Self::new()?;
@@ -215,6 +220,11 @@ impl Running {
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The folder that its config was made for.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it has said so far.

@@ -1,8 +1,10 @@
 //! A reader of spill logs that shares nothing with the engine's.
 
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
 use std::{fs, io::Cursor, path::Path};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, cast::AsArray as _};
 use arrow_ipc::reader::StreamReader;
 
 /// What lies in the spill log in `directory` from its cursor on. A frame that is torn ends it.
@@ -41,6 +43,17 @@ pub(crate) fn dead_letters(directory: &Path) -> Vec<RecordBatch> {
         .flat_map(open)
         .map(Result::unwrap)
         .collect()
+}
+
+/// The ids of records, as text.
+pub(crate) fn ids(records: &RecordBatch) -> Vec<String> {
+    let column = records.column_by_name("record_id").unwrap().as_fixed_size_binary();
+    let text = |id: Option<&[u8]>| {
+        let mut out = Vec::new();
+        ringmill::sdk::render::uuid(id.unwrap().try_into().unwrap(), &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    column.iter().map(text).collect()
 }
 
 /// Files with this ending, by name.

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     asked,
     common::own_captures,
+    cut::{self, Cut},
     dice::Dice,
     node::Node,
     proxy::{Mood, Proxy},
@@ -99,6 +100,20 @@ fn nothing_is_lost_and_nothing_is_there_twice() {
         found.len(),
         started.elapsed().as_secs_f64()
     );
+}
+
+/// The network between the engine and the store goes and comes.
+#[test]
+fn nothing_is_lost_when_the_network_is_cut() {
+    let Some(cut) = Cut::new() else { return };
+    let Some(node) = Node::start() else { return };
+    let proxy = Proxy::start_on("0.0.0.0", &node.address(), None);
+    let mut scene = Scene::new(&format!("http://{}", proxy.at(&cut.address())), "cut");
+    scene.options = "bulk_rows = 300\nqueue = 2\ntimeout_seconds = 2\n".to_owned();
+    let must = cut::chaos(&cut, &scene, &scene.sink(), |seed| scene.capture(16_000, seed));
+    let found = Store::new(&node.url()).ids("cut-*");
+    let missing = must.iter().filter(|id| !found.contains_key(*id)).count();
+    assert_eq!((missing, found.len()), (0, must.len()));
 }
 
 fn strike(blow: Blow, node: &Node, proxy: &Proxy, engine: &mut Child, dice: &mut Dice) {

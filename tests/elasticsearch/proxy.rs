@@ -40,6 +40,7 @@ pub(crate) enum Mood {
 
 pub(crate) struct Proxy {
     pub(crate) address: String,
+    port: u16,
     shared: Arc<Shared>,
 }
 
@@ -54,8 +55,13 @@ struct Shared {
 impl Proxy {
     /// To the store at this address; with TLS to the client where there is a config for it.
     pub(crate) fn start(store: &str, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        Self::start_on("127.0.0.1", store, tls)
+    }
+
+    /// The same on this address.
+    pub(crate) fn start_on(address: &str, store: &str, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             store: store.to_owned(),
             mood: Mutex::new(Mood::Forward),
@@ -79,7 +85,12 @@ impl Proxy {
                 });
             }
         });
-        Self { address, shared }
+        Self { address: format!("127.0.0.1:{port}"), port, shared }
+    }
+
+    /// Its address, reached by this one.
+    pub(crate) fn at(&self, address: &str) -> String {
+        format!("{address}:{}", self.port)
     }
 
     pub(crate) fn mood(&self, mood: Mood) {

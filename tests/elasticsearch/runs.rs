@@ -14,7 +14,8 @@ use crate::{
     common::{own_captures, text},
     node::Node,
     proxy::{Mood, Proxy},
-    scene::{Scene, ids},
+    scene::Scene,
+    spill,
     store::Store,
 };
 
@@ -160,7 +161,7 @@ pub(crate) fn what_does_not_fit_is_put_aside_with_the_reason(node: &Node) {
     let ran = scene.run(&own_captures());
     ran.says("the index template `conflict-http_request` is not ours and stays as it is");
     let dead = scene.dead_letters();
-    let refused: Vec<String> = dead.iter().flat_map(ids).collect();
+    let refused: Vec<String> = dead.iter().flat_map(spill::ids).collect();
     let all = scene.rows().len() as u64;
     let aside = refused.len() as u64;
     assert_eq!(ran.books(), [all - aside, 0, 0, aside], "{ran:#?}");

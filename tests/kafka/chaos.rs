@@ -16,8 +16,8 @@ use ringmill_bench::workload::{Limit, Mix, generate};
 use crate::{
     asked,
     broker::Broker,
+    cut::{self, Cut},
     dice::Dice,
-    runs::{id_of, record_ids},
     scene::Scene,
     spill, topics,
 };
@@ -84,11 +84,11 @@ fn no_acknowledged_or_spilled_record_is_lost() {
         }
         let done = end(&mut engine);
         let spilled: BTreeSet<String> =
-            spill::batches(&scene.spill()).iter().flat_map(record_ids).collect();
+            spill::batches(&scene.spill()).iter().flat_map(spill::ids).collect();
         let come = topics::ids(&topics::read(&broker.address(), "chaos"));
         if done {
             // It ended by itself, with books that balance: then all of its records are kept.
-            let lines: BTreeSet<String> = scene.lines().iter().map(|line| id_of(line)).collect();
+            let lines: BTreeSet<String> = scene.ids().into_iter().collect();
             let missing = lines.iter().filter(|id| !spilled.contains(*id) && !come.contains(*id));
             assert_eq!(missing.count(), 0, "seed {seed}, round {number}: {}", round.name);
             kept.extend(lines);
@@ -106,7 +106,7 @@ fn no_acknowledged_or_spilled_record_is_lost() {
     }
     let ran = scene.run(&[capture(&scene, seed.wrapping_mul(1000) + rounds)]);
     assert_eq!(ran.books()[1..], [0, 0, 0], "seed {seed}: {ran:?}");
-    kept.extend(scene.lines().iter().map(|line| id_of(line)));
+    kept.extend(scene.ids());
     let messages = topics::read(&broker.address(), "chaos");
     let come = topics::ids(&messages);
     let missing = kept.difference(&come).count();
@@ -118,6 +118,21 @@ fn no_acknowledged_or_spilled_record_is_lost() {
     );
     assert_eq!(missing, 0, "seed {seed}: of {} records", kept.len());
     assert!(kept.len() > 5000, "seed {seed}: it tests nothing: {}", kept.len());
+}
+
+/// The network between the engine and the broker goes and comes.
+#[test]
+fn no_record_is_lost_when_the_network_is_cut() {
+    let Some(cut) = Cut::new() else { return };
+    let Some(broker) = Broker::start_on(&cut.address()) else { return };
+    let mut scene = Scene::new(&broker.at(&cut.address()), "cut");
+    scene.options += "timeout_seconds = 2\nretry_seconds = 1\n";
+    let must = cut::chaos(&cut, &scene, &scene.sink(), |seed| capture(&scene, seed));
+    let messages = topics::read(&broker.address(), "cut");
+    let come = topics::ids(&messages);
+    let missing = must.difference(&come).count();
+    println!("{missing} missing, {} came twice", topics::duplicates(&messages));
+    assert_eq!((missing, come.len()), (0, must.len()));
 }
 
 /// Heads for a second or two of the engine.

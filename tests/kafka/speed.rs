@@ -29,7 +29,7 @@ use sdk::{
     testing::TestHost,
 };
 
-use crate::{broker::Broker, runs::record_ids};
+use crate::{broker::Broker, spill};
 
 /// What the engine leaves unacknowledged at most, in bytes of memory: then it flushes.
 const WINDOW: usize = 16 << 20;
@@ -114,7 +114,7 @@ fn ready(batches: &[RecordBatch]) -> Vec<Ready> {
     for records in batches {
         let record = schema::record_name(records.schema_ref()).to_owned();
         let manifest = records.schema_ref().metadata()["ringmill.manifest_id"].clone();
-        let ids = record_ids(records);
+        let ids = spill::ids(records);
         let flows = records.column_by_name("flow").unwrap().as_primitive::<UInt64Type>();
         let times = records.column_by_name("time").unwrap();
         let times = times.as_primitive::<TimestampNanosecondType>();

@@ -27,28 +27,47 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
-/// All messages of the topics that begin with a prefix and a dot: each partition in its order.
-pub(crate) fn read(brokers: &str, prefix: &str) -> Vec<Message> {
+/// How many messages are in the topics that begin with a prefix and a dot.
+pub(crate) fn count(brokers: &str, prefix: &str) -> u64 {
+    let all = ends(&consumer(brokers), prefix);
+    all.iter().map(|(_, low, high)| (high - low).cast_unsigned()).sum()
+}
+
+fn consumer(brokers: &str) -> BaseConsumer {
     let mut config = ClientConfig::new();
     // No group: who reads is not remembered.
     config.set("bootstrap.servers", brokers).set("group.id", "test");
     config.set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     config.set("check.crcs", "true");
-    let consumer: BaseConsumer = config.create().unwrap();
+    config.create().unwrap()
+}
+
+/// Topic and partition of each that has messages, and where they begin and end.
+fn ends(consumer: &BaseConsumer, prefix: &str) -> Vec<((String, i32), i64, i64)> {
     let metadata = patiently(|| consumer.fetch_metadata(None, PATIENCE));
-    let (mut from, mut left) = (TopicPartitionList::new(), BTreeMap::new());
+    let mut ends = Vec::new();
     for topic in metadata.topics() {
         if !topic.name().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')) {
             continue;
         }
         for partition in topic.partitions() {
-            let id = (topic.name().to_owned(), partition.id());
-            let (low, high) = patiently(|| consumer.fetch_watermarks(&id.0, id.1, PATIENCE));
+            let (topic, partition) = (topic.name(), partition.id());
+            let (low, high) = patiently(|| consumer.fetch_watermarks(topic, partition, PATIENCE));
             if high > low {
-                from.add_partition_offset(&id.0, id.1, Offset::Offset(low)).unwrap();
-                left.insert(id, high);
+                ends.push(((topic.to_owned(), partition), low, high));
             }
         }
+    }
+    ends
+}
+
+/// All messages of the topics that begin with a prefix and a dot: each partition in its order.
+pub(crate) fn read(brokers: &str, prefix: &str) -> Vec<Message> {
+    let consumer = consumer(brokers);
+    let (mut from, mut left) = (TopicPartitionList::new(), BTreeMap::new());
+    for (id, low, high) in ends(&consumer, prefix) {
+        from.add_partition_offset(&id.0, id.1, Offset::Offset(low)).unwrap();
+        left.insert(id, high);
     }
     consumer.assign(&from).unwrap();
     let (mut messages, mut heard) = (Vec::new(), Instant::now());

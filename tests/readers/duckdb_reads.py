@@ -4,6 +4,7 @@ import json
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from uuid import UUID
 
 import duckdb
 
@@ -26,11 +27,20 @@ for record in ("http_request", "http_response"):
     assert types["src_ip"] == types["dst_ip"] == "VARCHAR", types
     assert types["src_port"] in ("USMALLINT", "INTEGER"), types
     assert types["extras"] == "MAP(VARCHAR, VARCHAR)", types
+    assert types["record_id"] == "BLOB", types
     names = [name for name in types if name != "time"]
     rows = duckdb.sql(f"SELECT {', '.join(names)} FROM {table}").fetchall()
     theirs = sorted(
-        json.dumps({n: v for n, v in zip(names, row) if v is not None}, sort_keys=True) for row in rows
+        json.dumps(
+            {n: str(UUID(bytes=v)) if n == "record_id" else v for n, v in zip(names, row) if v is not None},
+            sort_keys=True,
+        )
+        for row in rows
     )
+    # One row is found by what JSON Lines, Kafka and the log call it.
+    name = next(line["record_id"] for line in lines if line["record"] == record)
+    found = f"SELECT count(*) FROM {table} WHERE record_id = unhex(replace('{name}', '-', ''))"
+    assert duckdb.sql(found).fetchall()[0][0] == 1, name
     ours = []
     for line in lines:
         if line["record"] == record:

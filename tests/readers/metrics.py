@@ -64,10 +64,41 @@ for stage in ledger.pop("stages"):
     for figure in ("sampled", "records", "ticks"):
         check(cost.pop(f"{figure}_ns") / 1e9, f"stage_{figure}_seconds_total", stage=name)
     check(cost.pop("ns_per_packet") / 1e9, "stage_packet_cost_seconds", stage=name)
+    check(stage.pop("bypassed", 0), "stage_bypassed_workers", stage=name)
+    check("error" in stage and bool(stage.pop("error")), "stage_failed", stage=name)
+    stage.pop("ended", None)
     done("a cost", cost)
     done("a stage", stage)
+# What a reload has ended counts with what took its place.
+sinks = {}
 for sink in ledger.pop("sinks"):
-    name = sink.pop("sink")
+    if sink.pop("ended", None) is None:
+        sinks[sink["sink"]] = sink
+        continue
+    if sink["sink"] not in sinks:
+        sinks[sink["sink"]] = {**sink, "spilled": 0, "error": None}
+        continue
+    whole = sinks[sink["sink"]]
+    for figure in ("rows", "recovered", "acknowledged", "through_spill", "retries", "circuit_opened"):
+        whole[figure] += sink[figure]
+    for figure in ("dropped", "dead_lettered"):
+        for reason, count in sink[figure].items():
+            whole[figure][reason] = whole[figure].get(reason, 0) + count
+    counters = dict(whole["counters"])
+    for event, count in sink["counters"]:
+        counters[event] = counters.get(event, 0) + count
+    whole["counters"] = list(counters.items())
+reloads = ledger.pop("reloads", {"done": 0, "refused": 0, "longest_pause": 0})
+check(reloads.pop("done"), "reloads_total")
+check(reloads.pop("refused"), "reloads_refused_total")
+check(reloads.pop("longest_pause") / 1e9, "reload_longest_pause_seconds")
+if "last" in reloads:
+    check(reloads.pop("last") / 1e9, "last_reload_time_seconds")
+reloads.pop("last_refused", None)
+done("the reloads", reloads)
+for name, sink in sinks.items():
+    sink.pop("sink")
+    check(sink.pop("rows"), "sink_rows_total", sink=name)
     for figure in ("recovered", "acknowledged", "through_spill"):
         check(sink.pop(figure), f"sink_{figure}_rows_total", sink=name)
     for figure in ("retries", "circuit_opened"):

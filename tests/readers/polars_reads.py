@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from uuid import UUID
 
 import polars
 
@@ -19,6 +20,8 @@ for record, column in (("http_request", "host"), ("http_response", "status_code"
     assert table.height == len(ours) > 0, (table.height, len(ours))
     assert Counter(table[column]) == Counter(line.get(column) for line in ours)
     assert Counter(table["src_ip"]) == Counter(line["src_ip"] for line in ours)
+    ids = sorted(str(UUID(bytes=value)) for value in table["record_id"])
+    assert ids == sorted(line["record_id"] for line in ours)
     assert sorted(table["flow"]) == sorted(line["flow"] for line in ours)
     spread = table.filter(polars.col("time") > polars.datetime(2020, 1, 1, time_zone="UTC"))
     assert spread.height == table.height

@@ -17,8 +17,15 @@ fn metrics_are_openmetrics_and_hold_the_whole_ledger() {
         number += 1;
         fs::write(kept.path().join(format!("{number:04}.txt")), body).unwrap();
     };
-    for _ in 0..8 {
+    for turn in 0..8 {
         keep(&scene.get("/metrics").unwrap().body);
+        // A stage and a sink take the place of others, and no counter goes back for that.
+        match turn {
+            2 => scene.reload("use = \"crypto_pan\"\nkey = \"ephemeral\"", "use = \"constant\""),
+            4 => scene.reload("records.jsonl", "other.jsonl"),
+            5 => scene.reload("workers = 2", "workers = 3"),
+            _ => {}
+        }
         thread::sleep(Duration::from_millis(500));
     }
     scene.enough();

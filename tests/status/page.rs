@@ -1,8 +1,7 @@
 //! The page as Chromium shows it.
 
 use std::{
-    fs,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -129,6 +128,52 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
         assert!((ns - shown).abs() <= 0.51, "{}: {ns}, not {shown}", cells[0]);
     }
     println!("{}: {}", verdict, shown.join("; "));
+}
+
+#[test]
+fn a_stage_that_failed_is_red_until_a_reload_takes_it_out() {
+    let Some(browser) = Browser::start() else { return };
+    let plugin = common::plugins().join("libmisbehave.so");
+    let stage = format!(
+        "[[stage]]\nplugin = {plugin:?}\nuse = \"panics_in_packets\"\nnth = 5000\n\
+         on_error = \"bypass\"\n"
+    );
+    let scene = Scene::with("", &stage, Duration::from_millis(100));
+    browser.open(&format!("http://{}/", scene.address));
+    wait("the failure", || text(&browser, "#state") == "a stage failed");
+    let name = "panics_in_packets (bypassed)";
+    assert_eq!(texts(&browser, "#chain .failed .name"), [name]);
+    let told = text(&browser, "#failures");
+    assert!(told.starts_with("panics_in_packets: panicked in packets(): one packet"), "{told}");
+    let color = |of: &str| {
+        let script = format!("return getComputedStyle(document.querySelector({of:?})).color");
+        browser.run(&script).as_str().unwrap().to_owned()
+    };
+    let red = color("#state.bad");
+    assert_ne!(red, color("#about"));
+    assert_eq!([color(".failed .name"), color("#failures .trouble")], [red.clone(), red.clone()]);
+    assert_eq!(text(&browser, "#balance"), "ledger balanced");
+
+    // What cannot be taken is told, and what can be shows at once.
+    scene.reload("workers = 2", "workers = 3");
+    wait("the refusal", || text(&browser, "#reloads .trouble").contains("`workers` of [engine]"));
+    browser::keep("failed", &browser.picture(1280, "light"));
+    browser::keep("failed-phone", &browser.picture(375, "dark"));
+    scene.reload("workers = 3", "workers = 2");
+    wait("the reload", || text(&browser, "#reloads").contains("reloaded once"));
+    assert_eq!(texts(&browser, "#reloads .trouble"), Vec::<String>::new());
+    wait("the next failure", || text(&browser, "#state") == "a stage failed");
+    scene.reload(&stage, "");
+    wait("the second reload", || text(&browser, "#reloads").contains("reloaded 2 times"));
+    wait("the state", || text(&browser, "#state") == "running");
+    scene.reload("records.jsonl", "other.jsonl");
+    wait("the third reload", || text(&browser, "#reloads").contains("reloaded 3 times"));
+    assert_eq!(texts(&browser, "#chain .past .name"), ["panics_in_packets (ended)"]);
+    assert_eq!(texts(&browser, "#sinks .name"), ["parquet", "jsonl", "jsonl (ended)"]);
+    assert_eq!(text(&browser, "#balance"), "ledger balanced");
+    browser::keep("reloaded", &browser.picture(1280, "light"));
+    assert_eq!(browser.console(), serde_json::json!([]), "the console");
+    scene.end();
 }
 
 #[test]

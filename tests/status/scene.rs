@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, ChildStdin, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -41,6 +41,11 @@ impl Scene {
     /// Begins a run that gets the capture again and again, with a pause after each time; `status` is
     /// more of its table.
     pub(crate) fn new(status: &str, pause: Duration) -> Self {
+        Self::with(status, "", pause)
+    }
+
+    /// The same with more stages behind `http`.
+    pub(crate) fn with(status: &str, stages: &str, pause: Duration) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let config = common::write_config(
@@ -48,7 +53,7 @@ impl Scene {
             &format!(
                 "[engine]\nworkers = 2\nledger = {:?}\n[status]\nlisten = \"127.0.0.1:0\"\n{status}\n\
                  [capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
-                 [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n\
+                 [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n{stages}\
                  [[stage]]\nuse = \"user_agent\"\n[[stage]]\nuse = \"redact\"\n\
                  [[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n\
                  [[sink]]\nuse = \"parquet\"\ndirectory = {:?}\n\
@@ -76,6 +81,15 @@ impl Scene {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Puts something else into its config, and lets the engine read it again.
+    pub(crate) fn reload(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.path("test.toml")).unwrap();
+        assert!(text.contains(old), "{old}");
+        common::write_config(self.directory.path(), &text.replace(old, new));
+        let pid = self.engine.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
     }
 
     /// Feeds no more: the run will end.

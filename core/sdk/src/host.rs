@@ -101,8 +101,8 @@ impl Host {
         self.0.reason(name)
     }
 
-    /// A key that is the same in every worker of this run and gone when the process ends.
-    /// Each `label` has a key of its own. For a key that may also come from a file, and has
+    /// A key that is the same in every worker of this run and gone when the process ends; stages that
+    /// a reload makes anew have another. Each `label` has a key of its own. For a key that may also come from a file, and has
     /// epochs, see [`Schedule`](crate::key::Schedule).
     ///
     /// # Panics

@@ -2,19 +2,19 @@
 
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondType};
 
-use crate::Host;
+use crate::{Host, schema::MANIFEST_ID};
 
 /// The span of one output file: from when the file before it was closed, or else from the start
 /// of the run, until it is closed itself. So the spans of a sink follow each other.
 ///
-/// A sink makes one in its `new` and after each file that it closes, shows it every batch that
-/// goes into the file, and puts [`manifest`](Self::manifest) into the file or beside it.
+/// A sink makes one in its `new` and after each file that it closes, closes the file when the span
+/// does not take a batch, shows it every batch that goes into the file, and puts [`manifest`](Self::manifest) into the file or beside it.
 ///
 /// ```
 /// # use ringmill_sdk::{Span, testing::TestHost};
 /// # let (host, _) = TestHost::with_manifest();
 /// let mut span = Span::begin(&host);
-/// // span.add(&records) for each batch
+/// // span.takes(&records), else another file; span.add(&records) for each batch
 /// let manifest = span.manifest().unwrap();
 /// # assert!(manifest.ends_with("\"rows\":0}"));
 /// ```
@@ -27,6 +27,8 @@ pub struct Span {
     /// The least and the greatest `time`.
     first: i64,
     last: i64,
+    /// The manifest that the rows are of; empty before the first.
+    manifest: String,
 }
 
 impl Span {
@@ -34,12 +36,23 @@ impl Span {
     #[must_use]
     pub fn begin(host: &Host) -> Self {
         let (began, host) = (host.0.ledger(), host.clone());
-        Self { host, began, rows: 0, first: i64::MAX, last: i64::MIN }
+        Self { host, began, rows: 0, first: i64::MAX, last: i64::MIN, manifest: String::new() }
+    }
+
+    /// Whether these records have the same manifest as those before. Where they do not, because the
+    /// engine has read its config again, they go into another file; so each file says of all its
+    /// rows how they came about.
+    #[must_use]
+    pub fn takes(&self, records: &RecordBatch) -> bool {
+        self.rows == 0 || self.manifest == manifest_of(records)
     }
 
     /// These records go into it. Rows of one file need not be in the order of time.
     pub fn add(&mut self, records: &RecordBatch) {
         self.rows += records.num_rows() as u64;
+        if self.manifest != manifest_of(records) {
+            manifest_of(records).clone_into(&mut self.manifest);
+        }
         let times = records.column_by_name("time");
         let Some(times) = times.and_then(|it| it.as_primitive_opt::<TimestampNanosecondType>())
         else {
@@ -60,9 +73,20 @@ impl Span {
     /// most tests.
     #[must_use]
     pub fn manifest(&self) -> Option<String> {
-        let text = self.host.0.manifest(&self.began, self.rows, self.first, self.last);
+        let Self { host, began, rows, first, last, manifest } = self;
+        // What began is in the engine's own form, which has the manifest in front of the ledger.
+        let began = match manifest.as_str() {
+            "" => began.clone(),
+            manifest => format!("{manifest}\n{began}"),
+        };
+        let text = host.0.manifest(&began, *rows, *first, *last);
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// The id of the manifest of these records; empty where they have none.
+fn manifest_of(records: &RecordBatch) -> &str {
+    records.schema_ref().metadata().get(MANIFEST_ID).map_or("", String::as_str)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use crate::{Batch, Host, OptionHelp, Result, Timestamp};
 
 /// One link of the chain.
 ///
-/// Every worker has an instance of its own, made and dropped on the worker's thread; nothing
-/// is shared between instances. `packets` is called for every batch, `records` for every
+/// Every worker has an instance of its own; nothing is shared between instances. It is made and
+/// dropped on the worker's thread, or, where the config is read again while the engine runs, on
+/// another one. `packets` is called for every batch, `records` for every
 /// record batch that a stage before has emitted; only `NAME`, `Config` and `new` must be
 /// written.
 ///
@@ -98,7 +99,8 @@ pub trait Stage: Sized + Send + 'static {
         Ok(())
     }
 
-    /// Called once, after the last batch; the last chance to emit.
+    /// Called once, after the last batch of the run or before a reload puts another stage in its
+    /// place; the last chance to emit.
     ///
     /// # Errors
     /// Only what makes the result wrong.

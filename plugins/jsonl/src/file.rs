@@ -27,8 +27,10 @@ pub(crate) struct Output {
     regular: Option<PathBuf>,
     /// Bytes written, or what a file holds.
     len: u64,
-    /// A failed write left half a line after this many bytes.
-    torn: Option<u64>,
+    /// What a file held before the lines that are being written.
+    before: u64,
+    /// A failed write left some of them, or half of one, which are to be cut off.
+    torn: bool,
 }
 
 impl Output {
@@ -43,7 +45,8 @@ impl Output {
             shown: "standard output".into(),
             regular: None,
             len: 0,
-            torn: None,
+            before: 0,
+            torn: false,
         })
     }
 
@@ -59,7 +62,7 @@ impl Output {
         }
         if !is_regular_or_absent(path) {
             let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-            return Ok(Self { file, shown, regular: None, len: 0, torn: None });
+            return Ok(Self { file, shown, regular: None, len: 0, before: 0, torn: false });
         }
         // Through a link to the file itself, so that it stays on the disk it was put on.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -74,7 +77,8 @@ impl Output {
             }
             let found = file.metadata().map_err(failed)?;
             if found.len() == 0 {
-                return Ok(Self { file, shown, regular: Some(path), len: 0, torn: None });
+                let regular = Some(path);
+                return Ok(Self { file, shown, regular, len: 0, before: 0, torn: false });
             }
             let changed = found.modified().unwrap_or_else(|_| SystemTime::now());
             let aside = set_aside(&path, changed).map_err(failed)?;
@@ -82,47 +86,53 @@ impl Output {
         }
     }
 
+    /// Whether it is a file, which can be given another name.
+    pub(crate) fn is_file(&self) -> bool {
+        self.regular.is_some()
+    }
+
     /// How much has been written.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Writes all of `bytes`, or, where it is a file, nothing: after an error it is cut back,
-    /// so that no half line is left in its middle.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result {
-        self.try_write(bytes).map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Error::new(format!(
-                "whoever read {} has gone away (`head`, perhaps), so the remaining records \
-                 have nowhere to go",
-                self.shown
-            )),
-            _ => self.failed(&error),
-        })
+    /// What is written from here on stays all or, where it is a file, not at all: after an error
+    /// it is cut back to here, so that no half line is left in its middle.
+    pub(crate) fn begin(&mut self) -> Result {
+        if self.regular.is_some() {
+            let begun = self.mend().and_then(|()| self.file.metadata());
+            // Asked for each time: somebody may have emptied the file meanwhile.
+            self.before = begun.map_err(|error| self.failed(&error))?.len();
+            self.len = self.before;
+        }
+        Ok(())
     }
 
-    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.regular.is_none() {
-            self.file.write_all(bytes)?;
-            self.len += bytes.len() as u64;
-            return Ok(());
-        }
-        self.mend()?;
-        // Asked for each time: somebody may have emptied the file meanwhile.
-        let before = self.file.metadata()?.len();
-        let result = self.file.write_all(bytes);
-        if result.is_err() {
-            self.torn = Some(before);
+    /// Adds to what was begun.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result {
+        let written = self.file.write_all(bytes);
+        if let Err(error) = written {
+            self.torn = self.regular.is_some();
+            self.len = self.before;
             // If this fails too, it is tried again before anything is added.
             let _ = self.mend();
+            return Err(match error.kind() {
+                ErrorKind::BrokenPipe => Error::new(format!(
+                    "whoever read {} has gone away (`head`, perhaps), so the remaining records \
+                     have nowhere to go",
+                    self.shown
+                )),
+                _ => self.failed(&error),
+            });
         }
-        self.len = before + if result.is_ok() { bytes.len() as u64 } else { 0 };
-        result
+        self.len += bytes.len() as u64;
+        Ok(())
     }
 
     fn mend(&mut self) -> io::Result<()> {
-        if let Some(len) = self.torn {
-            self.file.set_len(len)?;
-            self.torn = None;
+        if self.torn {
+            self.file.set_len(self.before)?;
+            self.torn = false;
         }
         Ok(())
     }

@@ -89,6 +89,10 @@ impl Sink for Kafka {
         let mut bytes = 0;
         let result = (0..self.payloads.len()).try_for_each(|n| {
             let message = self.payloads.message(n, &columns, &mut self.text);
+            if let Some(why) = message.too_long(self.payloads.most) {
+                producer.refuse(&message, why);
+                return Ok(());
+            }
             bytes += message.payload.len() as u64;
             producer.send(&topic, &message)
         });

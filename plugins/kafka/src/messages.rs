@@ -2,7 +2,7 @@
 
 use arrow_ipc::writer::StreamWriter;
 use ringmill_sdk::{
-    Error, Result,
+    Result,
     arrow_array::{
         Array, FixedSizeBinaryArray, RecordBatch,
         cast::AsArray,
@@ -28,6 +28,8 @@ pub(crate) struct Message<'a> {
     manifest: Option<&'a str>,
     record_id: Option<&'a [u8]>,
     pub(crate) payload: &'a [u8],
+    /// How many rows it holds.
+    pub(crate) rows: usize,
 }
 
 impl Message<'_> {
@@ -39,6 +41,21 @@ impl Message<'_> {
             ("record_id", self.record_id),
         ];
         headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// Why librdkafka would not take it, if it would not.
+    pub(crate) fn too_long(&self, most: usize) -> Option<String> {
+        // Most are far from it.
+        if self.payload.len() + 1024 <= most {
+            return None;
+        }
+        let len = self.len();
+        (len > most).then(|| {
+            format!(
+                "a record makes a message of {len} bytes, and `message.max.bytes` of the sink's \
+                 `librdkafka` lets {most} through"
+            )
+        })
     }
 
     /// How long librdkafka takes it to be, or a little more.
@@ -53,11 +70,13 @@ impl Message<'_> {
 pub(crate) struct Payloads {
     format: Format,
     /// How long a message may be.
-    most: usize,
+    pub(crate) most: usize,
     json: json::Writer,
     bytes: Vec<u8>,
     /// For each the first of its rows, and where it ends.
     ends: Vec<(usize, usize)>,
+    /// Of the batch.
+    rows: usize,
 }
 
 impl Payloads {
@@ -68,13 +87,14 @@ impl Payloads {
             json: json::Writer::default(),
             bytes: Vec::new(),
             ends: Vec::new(),
+            rows: 0,
         }
     }
 
     /// Makes those of a batch.
     ///
     /// # Errors
-    /// A row is too long for a message, or cannot be shown.
+    /// A row cannot be shown.
     pub(crate) fn make(&mut self, records: &RecordBatch) -> Result {
         self.bytes.clear();
         self.ends.clear();
@@ -82,24 +102,7 @@ impl Payloads {
             Format::Json => self.make_json(records)?,
             Format::Arrow => self.make_arrow(records, 0)?,
         }
-        let mut text = Text::default();
-        let columns = Columns::of(records);
-        // Most are far from it.
-        let near = self.most.saturating_sub(1024);
-        let mut begin = 0;
-        for (n, &(_, end)) in self.ends.iter().enumerate() {
-            if end - begin > near {
-                let len = self.message(n, &columns, &mut text).len();
-                if len > self.most {
-                    return Err(Error::refused(format!(
-                        "a record makes a message of {len} bytes, and `message.max.bytes` of the \
-                         sink's `librdkafka` lets {} through",
-                        self.most
-                    )));
-                }
-            }
-            begin = end;
-        }
+        self.rows = records.num_rows();
         Ok(())
     }
 
@@ -142,6 +145,7 @@ impl Payloads {
     ) -> Message<'a> {
         let begin = n.checked_sub(1).map_or(0, |before| self.ends[before].1);
         let (row, end) = self.ends[n];
+        let next_row = self.ends.get(n + 1).map_or(self.rows, |(row, _)| *row);
         let is_row = self.format == Format::Json;
         text.fill(columns, row);
         let filled = |text: &'a [u8]| Some(text).filter(|text| is_row && !text.is_empty());
@@ -153,6 +157,7 @@ impl Payloads {
             manifest: columns.manifest,
             record_id: filled(&text.record_id),
             payload: &self.bytes[begin..end],
+            rows: next_row - row,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashSet,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{DeliveryResult, Header, OwnedHeaders, OwnedMessage},
     producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext},
 };
 use ringmill_sdk::{Error, Host, Result};
@@ -38,6 +39,8 @@ pub(crate) struct Producer {
     timeout: Duration,
     /// Messages that were given to it.
     sent: u64,
+    /// Of each message since the last flush, where its rows end among the rows since then.
+    ends: Vec<usize>,
     /// Topics that have taken one.
     topics: HashSet<String>,
 }
@@ -52,12 +55,22 @@ pub(crate) struct Reports {
 struct State {
     /// Messages that were delivered or failed.
     reported: u64,
-    /// The first refusal since the last flush, and the first other failure.
-    refused: Option<String>,
+    /// What was refused since the last flush, and the first other failure.
+    refused: Vec<Refusal>,
     failed: Option<String>,
     /// The latest trouble with a connection, and whether all brokers have one.
     trouble: String,
     all_down: bool,
+}
+
+/// A message that was refused.
+#[derive(Debug)]
+struct Refusal {
+    /// Of the message, since the last flush.
+    number: usize,
+    why: String,
+    /// Itself, where a broker has refused it with all that was in one request.
+    message: Option<OwnedMessage>,
 }
 
 /// What a message's error says of it.
@@ -88,7 +101,7 @@ impl Producer {
     pub(crate) fn new(config: &ClientConfig, timeout: Duration, host: &Host) -> Result<Self> {
         let reports = Reports { log: Log::new(host), state: Mutex::default() };
         let client = config.create_with_context(reports).map_err(Error::retry)?;
-        Ok(Self { client, timeout, sent: 0, topics: HashSet::new() })
+        Ok(Self { client, timeout, sent: 0, ends: Vec::new(), topics: HashSet::new() })
     }
 
     /// Gives it a message; waits while it has no room, as long as others leave it.
@@ -107,26 +120,65 @@ impl Producer {
         let headers = message
             .headers()
             .fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-        let mut record =
-            BaseRecord::<[u8], [u8]>::to(topic).payload(message.payload).headers(headers);
+        let number = self.number(message);
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number)
+            .payload(message.payload)
+            .headers(headers);
         record.key = message.key;
         record.timestamp = message.time;
+        self.put(record)
+    }
+
+    /// Sends what a broker has refused again, by itself: it may have been another message of the
+    /// same request that was meant.
+    fn send_alone(&mut self, number: usize, message: &OwnedMessage) -> Result {
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(message.topic(), number);
+        record.payload = message.payload();
+        record.key = message.key();
+        record.timestamp = message.timestamp().to_millis();
+        record.headers = message.headers().cloned();
+        self.put(record)?;
+        self.deliver()
+    }
+
+    fn put(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result {
         let mut patience = Patience::new(self.timeout, self.reported());
         loop {
-            match self.client.send(record) {
+            let (error, back) = match self.client.send(record) {
                 Ok(()) => {
                     self.sent += 1;
                     return Ok(());
                 }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
+                Err(error) => error,
+            };
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            if code != RDKafkaErrorCode::QueueFull {
+                let (number, why) = (back.delivery_opaque, Reports::text(code, back.topic));
+                match verdict(code) {
+                    Verdict::Refused => {
+                        self.state().refused.push(Refusal { number, why, message: None });
+                        return Ok(());
+                    }
+                    Verdict::Retry => return Err(Error::retry(why)),
                 }
-                Err((error, _)) => return Err(Reports::told(&error, topic)),
             }
+            record = back;
             self.client.poll(POLL);
             self.failure()?;
             self.wait(&mut patience)?;
         }
+    }
+
+    /// Puts a message aside that need not be sent to be refused.
+    pub(crate) fn refuse(&mut self, message: &Message<'_>, why: String) {
+        let number = self.number(message);
+        self.state().refused.push(Refusal { number, why, message: None });
+    }
+
+    /// The number of the next message since the last flush.
+    fn number(&mut self, message: &Message<'_>) -> usize {
+        self.ends.push(self.ends.last().unwrap_or(&0) + message.rows);
+        self.ends.len() - 1
     }
 
     /// Takes what was reported meanwhile.
@@ -138,10 +190,25 @@ impl Producer {
     /// Waits until everything is delivered.
     pub(crate) fn flush(&mut self) -> Result {
         self.deliver()?;
-        match self.state().refused.take() {
-            Some(why) => Err(Error::refused(why)),
-            None => Ok(()),
+        let refused = mem::take(&mut self.state().refused);
+        for refusal in refused {
+            match &refusal.message {
+                Some(message) => self.send_alone(refusal.number, message)?,
+                None => self.state().refused.push(refusal),
+            }
         }
+        let ends = mem::take(&mut self.ends);
+        let refused = mem::take(&mut self.state().refused);
+        let mut rows = Vec::with_capacity(refused.len());
+        for Refusal { number, why, .. } in refused {
+            let begin = number.checked_sub(1).and_then(|before| ends.get(before)).unwrap_or(&0);
+            // Of a message with several rows the others may be taken, if they come alone.
+            if ends.get(number).is_none_or(|end| end - begin != 1) {
+                return Err(Error::refused(why));
+            }
+            rows.push((*begin, why));
+        }
+        if rows.is_empty() { Ok(()) } else { Err(Error::refused_rows(rows)) }
     }
 
     fn deliver(&mut self) -> Result {
@@ -212,15 +279,6 @@ impl Reports {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(error: &KafkaError, topic: &str) -> Error {
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let (verdict, text) = (verdict(code), Self::text(code, topic));
-        match verdict {
-            Verdict::Refused => Error::refused(text),
-            Verdict::Retry => Error::retry(text),
-        }
-    }
-
     fn text(code: RDKafkaErrorCode, topic: &str) -> String {
         let todo = match code {
             RDKafkaErrorCode::TopicAuthorizationFailed
@@ -256,9 +314,9 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let mut state = self.state();
         state.reported += 1;
         let (error, message) = match result {
@@ -277,9 +335,12 @@ impl ProducerContext for Reports {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let text = Self::text(code, message.topic());
         match verdict(code) {
-            Verdict::Refused => state.refused.get_or_insert(text),
-            Verdict::Retry => state.failed.get_or_insert(text),
-        };
+            Verdict::Refused => {
+                let message = Some(message.detach());
+                state.refused.push(Refusal { number, why: text, message });
+            }
+            Verdict::Retry => state.failed = state.failed.take().or(Some(text)),
+        }
     }
 }
 
@@ -289,6 +350,10 @@ mod tests {
 
     use super::*;
 
+    fn refusal(number: usize, why: &str) -> Refusal {
+        Refusal { number, why: why.to_owned(), message: None }
+    }
+
     /// Whoever takes a report need not be who waits for it.
     #[test]
     fn a_flush_tells_of_what_failed_before_it() {
@@ -297,8 +362,17 @@ mod tests {
         assert_eq!(producer.flush(), Ok(()));
         producer.state().failed = Some("lost".to_owned());
         assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Retry);
-        producer.state().refused = Some("too large".to_owned());
-        assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Refused);
+        producer.ends = vec![1, 2, 3];
+        producer.state().refused = vec![refusal(2, "too large"), refusal(0, "too old")];
+        let error = producer.flush().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.rows(), [(2, "too large".to_owned()), (0, "too old".to_owned())]);
+        assert_eq!(producer.flush(), Ok(()));
+        // One of several rows: nobody knows which of them is meant.
+        producer.ends = vec![1, 101, 102];
+        producer.state().refused = vec![refusal(0, "too old"), refusal(1, "too large")];
+        let error = producer.flush().unwrap_err();
+        assert_eq!((error.kind(), error.rows()), (ErrorKind::Refused, &[][..]));
         assert_eq!(producer.flush(), Ok(()));
     }
 

@@ -172,14 +172,23 @@ fn messages_of_arrow_are_below_the_limit_and_hold_every_row() {
 }
 
 #[test]
-fn a_row_that_is_too_long_is_refused_before_anything_is_sent() {
+fn a_row_that_is_too_long_is_known_before_it_is_sent() {
     for format in ["json", "arrow"] {
         let text = format!("format = {format:?}\n[librdkafka]\nmessage.max.bytes = 20000");
         let mut payloads = Payloads::new(&options(&text));
-        let error = payloads.make(&batch(&[10, 30_000, 10])).expect_err(format);
-        assert_eq!(error.kind(), ringmill_sdk::ErrorKind::Refused, "{error}");
-        assert!(error.message().contains("message.max.bytes"), "{error}");
-        assert!(!error.message().contains("hhh"), "{error}");
-        payloads.make(&batch(&[10, 10])).expect(format);
+        let records = batch(&[10, 30_000, 10]);
+        payloads.make(&records).unwrap();
+        let (columns, mut text, mut row) = (Columns::of(&records), Text::default(), 0);
+        for n in 0..payloads.len() {
+            let message = payloads.message(n, &columns, &mut text);
+            let why = message.too_long(payloads.most);
+            assert_eq!(why.is_some(), row == 1, "{format}, row {row}: {why:?}");
+            if let Some(why) = why {
+                assert_eq!(message.rows, 1, "{format}");
+                assert!(why.contains("message.max.bytes") && !why.contains("hhh"), "{why}");
+            }
+            row += message.rows;
+        }
+        assert_eq!(row, 3, "{format}");
     }
 }

@@ -144,6 +144,10 @@ impl Sink for Parquet {
             return Plan::new(records.schema_ref()).map(drop);
         }
         self.recover();
+        // After a reload what comes has another manifest.
+        for table in &mut self.tables {
+            table.closing |= !table.says_the_same(records);
+        }
         self.settle()?;
         self.batches += 1;
         self.parts.extend(hours::split(records, Hour::now()));

@@ -139,6 +139,11 @@ impl Table {
         hour == self.hour && !self.closing && (Arc::ptr_eq(source, schema) || source == schema)
     }
 
+    /// Whether its manifest is that of these records, whatever their type.
+    pub(crate) fn says_the_same(&self, records: &RecordBatch) -> bool {
+        self.span.takes(records)
+    }
+
     pub(crate) fn record(&self) -> &str {
         schema::record_name(&self.plan.source)
     }

@@ -141,7 +141,11 @@ fn conventional() -> RecordBatch {
         schema::text("uri", Kind::Url),
         schema::text("referer", Kind::Url),
         schema::map("extras", Kind::Header),
+        schema::text("etag", Kind::Header),
+        schema::field("ttfb", DataType::Int64, Kind::Number),
+        schema::uuid("record_id"),
     ];
+    let ids = FixedSizeBinaryArray::try_from_iter([[7; 16], [9; 16]].into_iter()).unwrap();
     let address = addresses.finish().unwrap();
     RecordBatch::try_new(
         schema::record("http_request", fields),
@@ -157,6 +161,9 @@ fn conventional() -> RecordBatch {
             Arc::new(StringArray::from(vec![Some("/"), None])),
             new_null_array(&DataType::Utf8, 2),
             extras.finish().unwrap(),
+            Arc::new(StringArray::from(vec![Some("W/\"1\""), None])),
+            Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
+            Arc::new(ids),
         ],
     )
     .unwrap()
@@ -189,6 +196,9 @@ fn columns_come_out_with_types_that_need_no_cast() {
         ("uri", DataType::Utf8, true),
         ("referer", DataType::Utf8, true),
         ("extras", schema.field(11).data_type().clone(), true),
+        ("etag", DataType::Utf8, true),
+        ("ttfb", DataType::Int64, true),
+        ("record_id", DataType::Binary, false),
     ];
     assert_eq!(schema.fields().len(), expected.len());
     for (field, (name, data_type, nullable)) in schema.fields().iter().zip(expected) {
@@ -217,6 +227,8 @@ fn columns_come_out_with_types_that_need_no_cast() {
     for name in ["src_ip", "dst_ip"] {
         assert_eq!(text(name), [Some("192.0.2.7"), Some("2001:db8::1"), Some("2001:db8::1")]);
     }
+    let ids: Vec<_> = column("record_id").as_binary::<i32>().iter().collect();
+    assert_eq!(ids, [Some(&[7; 16][..]), Some(&[9; 16]), Some(&[9; 16])]);
     assert_eq!(small("ip_version"), Int32Array::from(vec![4, 6, 6]));
     assert_eq!(small("src_port"), Int32Array::from(vec![Some(65535), None, None]));
     assert_eq!(numbers("length"), Int64Array::from(vec![Some(4_294_967_295), None, None]));
@@ -285,6 +297,9 @@ fn columns_are_encoded_for_what_they_hold_and_searched_ones_have_a_bloom_filter(
         ("uri", lengths, false),
         ("extras.key_value.key", dictionary, false),
         ("extras.key_value.value", dictionary, false),
+        ("etag", Encoding::PLAIN, false),
+        ("ttfb", delta, false),
+        ("record_id", lengths, false),
     ];
     for (name, encoding, bloom) in expected {
         let columns = metadata.row_group(0).columns();

@@ -19,6 +19,13 @@ pub fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Whether all of it stands in a JSON string as it is.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let is_special = |byte: &u8| matches!(byte, ..0x20 | b'"' | b'\\');
+    // Without a way out of the inner loop the compiler makes vector instructions of it.
+    text.chunks(1024).all(|part| !part.iter().fold(false, |found, byte| found | is_special(byte)))
+}
+
 /// Where the first byte is that cannot stand in a JSON string as it is.
 ///
 /// Eight bytes at a time: almost every header value is free of such bytes, and too short for
@@ -99,6 +106,12 @@ mod tests {
                 for at in 0..=len {
                     let mut text = "ä".repeat(len);
                     text.insert(at * 2, char::from(byte));
+                    let special = byte < 0x20 || matches!(byte, b'"' | b'\\');
+                    assert_eq!(
+                        is_plain(text.as_bytes()),
+                        !special,
+                        "byte {byte:#x} at {at} of {len}"
+                    );
                     text.push('"');
                     let back: String = serde_json::from_str(&escaped(&text)).unwrap();
                     assert_eq!(back, text, "byte {byte:#x} at {at} of {len}");

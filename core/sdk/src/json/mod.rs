@@ -21,7 +21,7 @@ mod value;
 use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, SchemaRef};
 
 use crate::{Error, Result, schema};
 use value::Column;
@@ -34,8 +34,40 @@ struct Layout {
     schema: SchemaRef,
     /// `{"record":"http_request"`
     head: Vec<u8>,
-    /// `,"name":` for each column.
-    names: Vec<Vec<u8>>,
+    /// For each column.
+    names: Vec<Name>,
+}
+
+/// `,"name":`
+#[derive(Debug)]
+struct Name {
+    text: Vec<u8>,
+    /// The same, where it fits, with anything behind it: a copy of a fixed length is two
+    /// instructions, and one of any length a call.
+    padded: Option<[u8; PADDED]>,
+}
+
+const PADDED: usize = 32;
+
+impl Name {
+    fn new(field: &Field) -> Self {
+        let text = [b",".to_vec(), value::name(field)].concat();
+        let mut padded = [0; PADDED];
+        let fits = padded.get_mut(..text.len()).map(|begin| begin.copy_from_slice(&text));
+        Self { padded: fits.map(|()| padded), text }
+    }
+
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        match &self.padded {
+            Some(padded) => {
+                let end = out.len() + self.text.len();
+                out.extend_from_slice(padded);
+                out.truncate(end);
+            }
+            None => out.extend_from_slice(&self.text),
+        }
+    }
 }
 
 /// Writes rows; keeps what is the same in all rows of the schemas that have come in, a handful at
@@ -55,7 +87,7 @@ impl Writer {
         for ((field, name), array) in fields.zip(&layout.names).zip(records.columns()) {
             // Many headers are absent in a whole batch.
             if array.null_count() < array.len() {
-                columns.push((name.as_slice(), Column::new(field, &**array)?));
+                columns.push((name, Column::new(field, &**array)?));
             }
         }
         Ok(Rows { head: &layout.head, columns })
@@ -84,7 +116,7 @@ impl Writer {
 #[derive(Debug)]
 pub struct Rows<'a> {
     head: &'a [u8],
-    columns: Vec<(&'a [u8], Column<'a>)>,
+    columns: Vec<(&'a Name, Column<'a>)>,
 }
 
 impl Rows<'_> {
@@ -94,7 +126,7 @@ impl Rows<'_> {
         out.extend_from_slice(self.head);
         for (name, column) in &self.columns {
             if !column.is_absent(row) {
-                out.extend_from_slice(name);
+                name.write(out);
                 column.write(row, out);
             }
         }
@@ -118,7 +150,7 @@ impl Layout {
                 )));
             }
             value::check(field)?;
-            names.push([b",".to_vec(), value::name(field)].concat());
+            names.push(Name::new(field));
         }
         Ok(Self { schema: Arc::clone(schema), head, names })
     }

@@ -25,6 +25,9 @@ struct Options {
     /// Also parse each head with httparse, 64 headers at most.
     #[arg(long, conflicts_with = "walk_only")]
     httparse: bool,
+    /// And each user agent with woothee, once for each text.
+    #[arg(long, conflicts_with = "walk_only")]
+    agents: bool,
     /// Read the record headers only.
     #[arg(long)]
     walk_only: bool,
@@ -42,10 +45,11 @@ struct Pass {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let depth = match (options.walk_only, options.httparse) {
-        (true, _) => Depth::Walk,
-        (false, true) => Depth::Parse,
-        (false, false) => Depth::Find,
+    let depth = match &options {
+        Options { walk_only: true, .. } => Depth::Walk,
+        Options { agents: true, .. } => Depth::Agents,
+        Options { httparse: true, .. } => Depth::Parse,
+        _ => Depth::Find,
     };
     let core = pin(options.core)?;
     let file = floor::map(&options.file)

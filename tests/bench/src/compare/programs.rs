@@ -37,6 +37,16 @@ const ENGINE: Program = Program {
     heads: ledger,
 };
 
+const FLOOR: Program = Program {
+    name: "floor, with heads",
+    does: "by hand: finds heads, httparse, user agents through a cache; no output",
+    workloads: &[],
+    once: false,
+    targets: &[],
+    command: |capture, places, _| Ok(words(&[&places.floor, Path::new("--agents"), &capture.path])),
+    heads: |stdout, _| number_before(stdout, " heads"),
+};
+
 /// The engine first; all ratios are against it.
 pub const PROGRAMS: &[Program] = &[
     ENGINE,
@@ -65,16 +75,20 @@ pub const PROGRAMS: &[Program] = &[
         ..ENGINE
     },
     Program {
-        name: "floor",
-        does: "by hand: finds heads, httparse; no output",
-        workloads: &[],
-        once: false,
-        targets: &[],
-        command: |capture, places, _| {
-            Ok(words(&[&places.floor, Path::new("--httparse"), &capture.path]))
+        name: "engine, rows discarded",
+        does: "the whole chain but `redact`, no store behind it",
+        command: |capture, places, out| {
+            engine(capture, places, out, &Chain { redact: false, store: false, ..Chain::WHOLE })
         },
-        heads: |stdout, _| number_before(stdout, " heads"),
+        ..ENGINE
     },
+    Program {
+        name: "floor",
+        does: "by hand: finds heads; no output",
+        command: |capture, places, _| Ok(words(&[&places.floor, &capture.path])),
+        ..FLOOR
+    },
+    FLOOR,
     Program {
         name: "seed's design",
         does: "gopacket, one goroutine, JSON; no reassembly, no anonymization",
@@ -157,10 +171,12 @@ struct Chain {
     workers: usize,
     reassemble: bool,
     redact: bool,
+    /// Rows go to Parquet.
+    store: bool,
 }
 
 impl Chain {
-    const WHOLE: Self = Self { workers: 1, reassemble: true, redact: true };
+    const WHOLE: Self = Self { workers: 1, reassemble: true, redact: true, store: true };
 }
 
 fn engine(
@@ -169,7 +185,8 @@ fn engine(
     out: &Path,
     chain: &Chain,
 ) -> io::Result<Vec<String>> {
-    let Chain { workers, reassemble, redact } = chain;
+    let Chain { workers, reassemble, redact, store } = chain;
+    let parquet = format!("use = \"parquet\"\ndirectory = {:?}", out.join("parquet"));
     let config = format!(
         "allow_identifiable = {}\n\
          [engine]\nworkers = {workers}\nledger = {:?}\n\
@@ -178,12 +195,12 @@ fn engine(
          [[stage]]\nuse = \"http\"\nreassemble = {reassemble}\n\
          [[stage]]\nuse = \"user_agent\"\n{}\
          [[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n\
-         [[sink]]\nuse = \"parquet\"\ndirectory = {:?}\n",
+         [[sink]]\n{}\n",
         !redact,
         out.join("ledger.json"),
         capture.path,
         if *redact { "[[stage]]\nuse = \"redact\"\n" } else { "" },
-        out.join("parquet"),
+        if *store { &parquet } else { "use = \"discard\"" },
     );
     let path = out.join("engine.toml");
     fs::write(&path, config)?;

@@ -10,6 +10,7 @@
 mod frame;
 mod map;
 
+use std::collections::HashMap;
 use std::hint::black_box;
 
 use crate::floor::frame::Start;
@@ -32,6 +33,8 @@ pub enum Depth {
     Find,
     /// Also parse each head with `httparse`.
     Parse,
+    /// Also parse each user agent with `woothee`, once for each text.
+    Agents,
 }
 
 /// What a pass found.
@@ -95,9 +98,18 @@ pub fn pass(file: &[u8], depth: Depth, prefetch: bool) -> Result<Counts, BadCapt
         }),
         Depth::Parse => walk(file, prefetch, |frame| {
             if let Some((start, payload)) = find(frame, &mut counts) {
-                counts.complete += u64::from(parses(start, payload));
+                counts.complete += u64::from(parses(start, payload, |_| ()));
             }
         }),
+        Depth::Agents => {
+            let mut agents = Agents::default();
+            walk(file, prefetch, |frame| {
+                if let Some((start, payload)) = find(frame, &mut counts) {
+                    let complete = parses(start, payload, |agent| agents.look(agent));
+                    counts.complete += u64::from(complete);
+                }
+            })
+        }
     }?;
     Ok(Counts { packets: walked.packets, bytes: walked.bytes, ..counts })
 }
@@ -146,15 +158,39 @@ fn find<'a>(frame: &'a [u8], counts: &mut Counts) -> Option<(Start, &'a [u8])> {
     Some((start, payload))
 }
 
+/// Every user agent that was seen; no bound, because a pass ends.
+#[derive(Default)]
+struct Agents {
+    known: HashMap<Box<[u8]>, Option<Box<str>>>,
+    parser: woothee::parser::Parser,
+}
+
+impl Agents {
+    fn look(&mut self, agent: &[u8]) {
+        if let Some(name) = self.known.get(agent) {
+            black_box(name);
+            return;
+        }
+        let text = String::from_utf8_lossy(agent);
+        let parsed = black_box(self.parser.parse(&text));
+        self.known.insert(agent.into(), parsed.map(|parsed| parsed.category.into()));
+    }
+}
+
 /// Whether the head is complete. The result is hidden from the optimizer, which would
 /// otherwise drop fields that nobody reads.
-fn parses(start: Start, payload: &[u8]) -> bool {
+fn parses(start: Start, payload: &[u8], mut agent: impl FnMut(&[u8])) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let status = match start {
         Start::Request => {
             let mut request = httparse::Request::new(&mut headers);
             let status = request.parse(payload);
             black_box(&request);
+            let named =
+                |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("user-agent");
+            if let Some(field) = request.headers.iter().find(named) {
+                agent(field.value);
+            }
             status
         }
         Start::Response => {
@@ -204,7 +240,7 @@ mod tests {
             (&cut, Err(BadCapture::CutAt(FILE_HEADER))),
         ];
         for (file, expected) in cases {
-            for depth in [Depth::Walk, Depth::Find, Depth::Parse] {
+            for depth in [Depth::Walk, Depth::Find, Depth::Parse, Depth::Agents] {
                 let got = pass(file, depth, true).map(|counts| counts.packets);
                 assert_eq!(got, *expected, "{depth:?} {file:?}");
             }

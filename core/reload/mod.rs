@@ -1,0 +1,198 @@
+//! Reads the config again while the engine runs, and puts what it says in the place of what runs.
+//!
+//! All that may be refused or may take long is done beside the running chains, on a thread of its
+//! own: the file is checked as at the start, and of what has changed new stages and sinks are made.
+//! Then each worker finds its new chain at the begin of a batch. There it ends the stages that do
+//! not go on, moves those that do, and takes packets again; neither its rings nor the batch know of
+//! it. The new stages are made near the worker's memory but not on its thread, because a key
+//! schedule or a list of networks may take longer than a ring holds packets for.
+//!
+//! Nothing comes twice or is lost, because the order is kept: what the old chain emits goes to the
+//! old sinks by their old queues, and a sink that goes on takes from its new queue when all ends of
+//! the old one are gone. What a stage or a sink is told apart by, see [`marks`].
+
+mod frozen;
+mod marks;
+mod near;
+mod shift;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use ringmill_sdk::Factory;
+
+pub(crate) use shift::{Next, Shift, Taken};
+
+use crate::{
+    config::{Backend, Config, ConfigError},
+    host::Run,
+    manifest::Manifest,
+    plan::Plan,
+    sinks::{Sinks, Stamp, now},
+    worker::Seat,
+};
+use marks::Marks;
+
+/// How often it is looked whether somebody asks.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Reads the config again.
+pub(crate) type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// A run that can be changed.
+pub(crate) struct Reloader<'a> {
+    pub(crate) load: &'a Load,
+    pub(crate) linked: &'a [Factory],
+    /// Where the packets come from, and how many inputs.
+    pub(crate) capture: (Backend, usize),
+    /// When the run began, in nanoseconds since 1970.
+    pub(crate) started: i64,
+    pub(crate) seats: &'a [Seat],
+    pub(crate) sinks: &'a mut Sinks,
+    pub(crate) now: Now,
+}
+
+/// What runs now.
+pub(crate) struct Now {
+    config: Config,
+    run: Arc<Run>,
+    marks: Marks,
+}
+
+impl Now {
+    pub(crate) fn new(config: &Config, run: &Arc<Run>) -> Self {
+        Self { config: config.clone(), run: Arc::clone(run), marks: Marks::of(config) }
+    }
+}
+
+impl Reloader<'_> {
+    /// Reloads whenever it is `asked` to, until all is `done`.
+    pub(crate) fn watch(mut self, asked: &AtomicBool, done: &AtomicBool) {
+        while !done.load(Relaxed) {
+            if !asked.swap(false, Relaxed) {
+                thread::park_timeout(GLANCE);
+                continue;
+            }
+            if let Err(why) = self.reload() {
+                tracing::error!("the reload is refused, and all goes on as it was: {why}");
+                let first = why.lines().next().unwrap_or_default().to_owned();
+                self.now.run.books.reloaded(|reloads| {
+                    reloads.refused += 1;
+                    reloads.last_refused = Some((now().0, first));
+                });
+            }
+        }
+    }
+
+    /// Does it once; after an error all is as it was before.
+    fn reload(&mut self) -> Result<(), String> {
+        let config = (self.load)().map_err(|error| error.to_string())?;
+        frozen::check(&self.now.config, &config)?;
+        // Before the files that it looks at are read.
+        let marks = Marks::of(&config);
+        let run = self.now.run.next().map_err(|error| error.to_string())?;
+        let (run, number) = (Arc::new(run), self.now.run.books.reloads().done + 1);
+        let plan = Plan::new(&config, self.linked, &run).map_err(|error| error.to_string())?;
+        let blueprint = &plan.blueprint;
+
+        let go_on = self.stages_that_go_on(&marks);
+        let kept = self.sinks_that_go_on(&config, &marks);
+        for facts in self.now.run.facts() {
+            if go_on.contains(&facts.stage) || kept.iter().any(|(label, _)| *label == facts.stage) {
+                run.keep_facts(&facts);
+            }
+        }
+        let mut parts = Vec::with_capacity(self.seats.len());
+        for (worker, seat) in self.seats.iter().enumerate() {
+            let build = || blueprint.build_parts(&run, &seat.board, Some(worker), &go_on);
+            let core = config.engine.cores.as_ref();
+            let core = core.and_then(|cores| cores.as_slice().get(worker)).copied();
+            let built = near::to_core(core, build);
+            parts.push(built.map_err(|failed| failed.at(&config).to_string())?);
+        }
+        let (records, facts) = (&plan.records, run.facts());
+        let manifest =
+            Manifest::new(&config, blueprint, records, &facts, self.capture, self.started);
+        let stamp = Stamp::new(&manifest.id, config.engine.sensor.as_deref());
+        let keep: Vec<_> = kept.iter().map(|(_, old)| *old).collect();
+        let prepared =
+            self.sinks.prepare(blueprint, &run, (config.allow_identifiable, stamp), &keep);
+        let prepared = prepared.map_err(|failed| failed.at(&config).to_string())?;
+
+        // From here on nothing is refused.
+        run.begins(manifest);
+        run.books.chain(blueprint.stage_labels(), number);
+        let leaving = self.sinks.adopt(prepared, &run);
+        for (worker, (seat, parts)) in self.seats.iter().zip(parts).enumerate() {
+            let outlet = self.sinks.outlet(worker, &seat.left);
+            seat.shift.hand(Next { parts, outlet });
+        }
+        // What they leave behind is dropped here, and with it the ends of the old queues.
+        let pause = |Taken { remains, outlet, pause }| {
+            drop((remains, outlet));
+            pause
+        };
+        let pauses = self.seats.iter().filter_map(|seat| seat.shift.wait().map(pause));
+        let pause = pauses.max().unwrap_or_default();
+        self.sinks.settle(leaving, blueprint, &run, number);
+        run.forget_secret();
+
+        let told = told(&blueprint.stage_labels(), &go_on);
+        let sinks = told_of_sinks(&blueprint.sink_labels(), &keep);
+        tracing::info!(
+            "reload {number} of `{}` is done; {told}; {sinks}; no worker paused for more than {:.1} ms",
+            config.document.path().display(),
+            pause.as_secs_f64() * 1e3
+        );
+        run.books.reloaded(|reloads| {
+            reloads.done = number;
+            reloads.last = Some(now().0);
+            let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+            reloads.longest_pause = reloads.longest_pause.max(pause);
+        });
+        self.now = Now { config, run, marks };
+        Ok(())
+    }
+
+    /// The labels of the stages that are the same as now. One that has failed gets another chance.
+    fn stages_that_go_on(&self, marks: &Marks) -> Vec<String> {
+        let has_failed = |label: &str| self.seats.iter().any(|it| it.board.is_in_trouble(label));
+        let same = marks.stages.iter().filter(|stage| self.now.marks.stages.contains(stage));
+        same.map(|(label, _)| label.clone()).filter(|label| !has_failed(label)).collect()
+    }
+
+    /// The label of each sink, and the number it has now if it goes on. One that was given up gets
+    /// another chance.
+    fn sinks_that_go_on(&self, config: &Config, marks: &Marks) -> Vec<(String, Option<usize>)> {
+        let same_gate = config.allow_identifiable == self.now.config.allow_identifiable;
+        let now = &self.now.marks.sinks;
+        let number = |sink: &(String, String)| {
+            let at = now.iter().position(|known| known == sink).filter(|_| same_gate);
+            at.filter(|at| !self.sinks.has_failed(*at))
+        };
+        marks.sinks.iter().map(|sink| (sink.0.clone(), number(sink))).collect()
+    }
+}
+
+fn told(stages: &[String], go_on: &[String]) -> String {
+    let new: Vec<_> = stages.iter().filter(|label| !go_on.contains(label)).cloned().collect();
+    match new.as_slice() {
+        [] => "all stages go on".to_owned(),
+        new => format!("new stages: {}", new.join(", ")),
+    }
+}
+
+fn told_of_sinks(sinks: &[String], keep: &[Option<usize>]) -> String {
+    let new = sinks.iter().zip(keep).filter(|(_, keep)| keep.is_none());
+    let new: Vec<_> = new.map(|(label, _)| label.clone()).collect();
+    match new.as_slice() {
+        [] => "all sinks go on".to_owned(),
+        new => format!("new sinks: {}", new.join(", ")),
+    }
+}

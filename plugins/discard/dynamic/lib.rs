@@ -1,0 +1,3 @@
+//! The `discard` sink as a plugin.
+
+ringmill_sdk::export_plugin!(sink ringmill_discard::Discard);
