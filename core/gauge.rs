@@ -107,7 +107,7 @@ impl Gauge {
         let (ledger, looks) = self.books.ledger();
         let totals = Totals::of(&ledger);
         let spilled = looks.iter().map(|look| look.tally.spilled).max().unwrap_or_default();
-        let loads: Vec<_> = looks.into_iter().map(|look| SinkLoad::of(look)).collect();
+        let loads: Vec<_> = looks.into_iter().map(SinkLoad::of).collect();
         Counted {
             at,
             packets: totals.received,

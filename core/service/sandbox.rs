@@ -256,8 +256,7 @@ mod tests {
         fs::write(&key, "0".repeat(64)).expect("room");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&key, mode).expect("it is ours");
-        let text = format!(
-            "[engine]\nledger = \"AT/ledgers/l.json\"\nspill = \"AT/spill\"\n\
+        let text = "[engine]\nledger = \"AT/ledgers/l.json\"\nspill = \"AT/spill\"\n\
              writable = [\"AT/more\"]\n[status]\nlisten = \"127.0.0.1:1\"\n\
              token_file = \"AT/tokens/token\"\n\
              [capture]\nfrom = \"file\"\nfiles = [\"AT/captures/*.pcap\"]\n\
@@ -266,8 +265,7 @@ mod tests {
              [[sink]]\nuse = \"parquet\"\ndirectory = \"AT/parquet/new\"\n\
              [[sink]]\nuse = \"jsonl\"\npath = \"AT/jsonl/out.jsonl\"\n\
              [[sink]]\nuse = \"jsonl\"\npath = \"-\"\n\
-             [[sink]]\nuse = \"jsonl\"\npath = \"/dev/null\"\n"
-        );
+             [[sink]]\nuse = \"jsonl\"\npath = \"/dev/null\"\n";
         let text = text.replace("AT", &at.display().to_string());
         let config = crate::config::parse(&at.join("test.toml"), text).expect("it is good");
         let run = std::sync::Arc::new(crate::host::Run::new(None).expect("randomness"));

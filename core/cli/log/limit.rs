@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(ask("a", WINDOW), Said::After(40));
         assert_eq!(ask("a", WINDOW), Said::Freely);
         assert_eq!(limit.end(), []);
-        (0..70).for_each(|_| drop(ask("c", WINDOW)));
+        (0..70).for_each(|_| _ = ask("c", WINDOW));
         assert_eq!(limit.end(), [("c".to_owned(), 10)]);
     }
 }
