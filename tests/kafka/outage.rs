@@ -22,7 +22,7 @@ use crate::{
     net, topics,
 };
 
-/// Packets in a second, half of which are heads.
+/// Packets in a second, half of which are heads, unless `RINGMILL_RATE` says.
 const RATE: u64 = 40_000;
 /// How long the broker is there at first, and how long the spill may take to be empty again.
 const BEFORE: Duration = Duration::from_secs(10);
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 #[test]
 fn an_outage_costs_no_record_and_no_memory() {
     let Some(seconds) = asked("RINGMILL_OUTAGE") else { return };
+    let rate = asked("RINGMILL_RATE").unwrap_or(RATE);
     let Some(cut) = Cut::new() else { return };
     let Some(broker) = Broker::start_on(&cut.address()) else { return };
     cut.net.add_pair(0, 1);
@@ -52,7 +53,7 @@ fn an_outage_costs_no_record_and_no_memory() {
     });
     let spill = running.folder().join("spill/kafka");
     let over = AtomicBool::new(false);
-    let plan = Plan { rounds: 1, pps: Some(RATE), limit: Some(Duration::from_secs(1)) };
+    let plan = Plan { rounds: 1, pps: Some(rate), limit: Some(Duration::from_secs(1)) };
     // Also where this test fails.
     let latest = Instant::now() + BEFORE + Duration::from_secs(seconds) + PATIENCE;
     thread::scope(|scope| {
@@ -60,7 +61,7 @@ fn an_outage_costs_no_record_and_no_memory() {
             cut.net.inside(|| {
                 let mut packets = 0;
                 // A second at a time, from where the last ended.
-                let mut frames = frames.chunks(usize::try_from(RATE).unwrap()).cycle();
+                let mut frames = frames.chunks(usize::try_from(rate).unwrap()).cycle();
                 while !over.load(Relaxed) && Instant::now() < latest {
                     packets += play::play("out0", frames.next().unwrap(), plan).unwrap().packets;
                 }

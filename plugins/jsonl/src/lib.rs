@@ -7,8 +7,8 @@
 //! The form is that of [`ringmill_sdk::json`]. There is no `time_ns` beside `time`, whose text
 //! has all nine digits.
 //!
-//! What is on disk: lines are written whole, once for every batch that comes in, and when
-//! compressed in zstd frames of a mebibyte or five seconds. A `kill -9` loses the frame not
+//! What is on disk: lines are written whole, at the end of every batch that comes in at the latest,
+//! and when compressed in zstd frames of a mebibyte or five seconds. A `kill -9` loses the frame not
 //! yet written and may cut the last line of the file, never one in the middle. A file that
 //! the path names already is not overwritten; it is renamed, as a full one is:
 //! `records.jsonl` becomes `records-20261123T031500Z-000001.jsonl`, by the time of its last
@@ -155,19 +155,13 @@ impl Sink for Jsonl {
 impl Jsonl {
     /// Writes the lines of a batch, all or none.
     fn append_plain(&mut self, records: &RecordBatch) -> Result {
-        let rows = self.json.rows(records)?;
         if records.num_rows() == 0 {
             // It asks whether the schema can be written, no more.
-            return Ok(());
+            return self.json.rows(records).map(drop);
         }
-        let output = match &mut self.output {
-            Some(output) => output,
-            None => {
-                let output = open(&self.options, &self.host, &self.span, &self.files)?;
-                self.opened = None;
-                self.output.insert(output)
-            }
-        };
+        self.open()?;
+        let Some(output) = &mut self.output else { return Ok(()) };
+        let rows = self.json.rows(records)?;
         output.begin()?;
         let before = output.len();
         for row in 0..records.num_rows() {
@@ -200,20 +194,16 @@ impl Jsonl {
 
     /// Writes the waiting lines as a frame, all or none.
     fn write_out(&mut self) -> Result {
-        let Some(compressor) = self.compressor.as_mut().filter(|_| !self.lines.is_empty()) else {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        self.open()?;
+        let (Some(compressor), Some(output)) = (&mut self.compressor, &mut self.output) else {
             return Ok(());
         };
         self.frame.clear();
         self.frame.reserve(zstd::zstd_safe::compress_bound(self.lines.len()));
         compressor.compress_to_buffer(&self.lines, &mut self.frame)?;
-        let output = match &mut self.output {
-            Some(output) => output,
-            None => {
-                let output = open(&self.options, &self.host, &self.span, &self.files)?;
-                self.opened = None;
-                self.output.insert(output)
-            }
-        };
         output.begin()?;
         output.write(&self.frame)?;
         self.bytes.add(self.frame.len() as u64);
@@ -221,6 +211,26 @@ impl Jsonl {
         for buffer in [&mut self.lines, &mut self.frame] {
             buffer.clear();
             buffer.shrink_to(BUFFER);
+        }
+        Ok(())
+    }
+
+    /// Makes the file, if there is none, with its manifest beside it.
+    fn open(&mut self) -> Result {
+        if self.output.is_some() {
+            return Ok(());
+        }
+        let output = match self.options.is_stdout() {
+            true => Output::stdout()?,
+            false => Output::create(&self.options.path, &self.host)?,
+        };
+        self.files.add(1);
+        self.opened = None;
+        let output = self.output.insert(output);
+        if let Some(manifest) = self.span.manifest()
+            && !output.describe(&manifest)?
+        {
+            self.host.debug("no manifest: what is no file has none beside it");
         }
         Ok(())
     }
@@ -257,21 +267,6 @@ impl Jsonl {
         }
         Ok(())
     }
-}
-
-/// Makes the file, with its manifest beside it.
-fn open(options: &Options, host: &Host, span: &Span, files: &Counter) -> Result<Output> {
-    let output = match options.is_stdout() {
-        true => Output::stdout()?,
-        false => Output::create(&options.path, host)?,
-    };
-    files.add(1);
-    if let Some(manifest) = span.manifest()
-        && !output.describe(&manifest)?
-    {
-        host.debug("no manifest: what is no file has none beside it");
-    }
-    Ok(output)
 }
 
 impl std::fmt::Debug for Jsonl {
