@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, DynStage, Error, ErrorKind, Output, Timestamp};
 
 pub(crate) use blueprint::labels;
@@ -14,7 +15,7 @@ pub use blueprint::{Blueprint, BuildError, Entry};
 pub use meter::Meter;
 use meter::Watch;
 
-use crate::{config::OnError, host::Board};
+use crate::{config::OnError, host::Board, ledger::Live};
 
 /// A stage failed while it ran.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +107,16 @@ pub struct Chain {
     passing: Vec<RecordBatch>,
     /// Batches of packets until one is timed.
     untimed: u32,
+    /// Where others see which stage is at work.
+    live: Arc<CachePadded<Live>>,
 }
 
 impl Chain {
+    /// Tells others there which stage is at work.
+    pub(crate) fn tells(&mut self, live: &Arc<CachePadded<Live>>) {
+        self.live = Arc::clone(live);
+    }
+
     /// Sends a batch of packets through the stages.
     ///
     /// # Errors
@@ -125,6 +133,7 @@ impl Chain {
             None => {}
         }
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let result = self.slots[at].stage.packets(batch, &mut Output::new(&mut self.emitted));
             if result.is_err() || !self.emitted.is_empty() {
                 self.after(at, result, outlet)?;
@@ -144,6 +153,7 @@ impl Chain {
         let packets = batch.all().len() as u64;
         let mut watch = Watch::start();
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let Slot { stage, meter, .. } = &mut self.slots[at];
             let result = stage.packets(batch, &mut Output::new(&mut self.emitted));
             meter.sampled_packets.add(packets);
@@ -162,6 +172,7 @@ impl Chain {
     /// The first stage that fails.
     pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         for at in 0..self.slots.len() {
+            self.live.enter(at + 1);
             let Slot { stage, meter, .. } = &mut self.slots[at];
             let mut watch = Watch::start();
             let result = stage.tick(now, &mut Output::new(&mut self.emitted));
@@ -249,6 +260,7 @@ impl Chain {
     }
 
     fn finish_one(&mut self, at: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        self.live.enter(at + 1);
         let Slot { stage, meter, .. } = &mut self.slots[at];
         let mut watch = Watch::start();
         let result = stage.finish(&mut Output::new(&mut self.emitted));
@@ -274,9 +286,10 @@ impl Chain {
 
     /// Takes what lies in `emitted` through the stages from `first` on and out.
     fn pass(&mut self, first: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
-        let Self { slots, board, emitted, passing, .. } = self;
+        let Self { slots, board, emitted, passing, live, .. } = self;
         let mut failure = Ok(());
-        for slot in slots.iter_mut().skip(first) {
+        for (at, slot) in slots.iter_mut().enumerate().skip(first) {
+            live.enter(at + 1);
             std::mem::swap(emitted, passing);
             let mut watch = Watch::start();
             for records in passing.drain(..) {
@@ -293,6 +306,7 @@ impl Chain {
             slot.meter.emitted.add(rows(emitted));
         }
         for records in emitted.drain(..) {
+            live.enter(Live::AT_SINKS);
             let taken = outlet.take(records).map_err(|error| StageFailure {
                 stage: slots.last().map(|slot| slot.label.clone()).unwrap_or_default(),
                 error,

@@ -13,9 +13,9 @@ use crossbeam_utils::CachePadded;
 use ringmill_sdk::Factory;
 
 use crate::{
+    Gauge,
     capture::{
         Source, SourceReport,
-        file::Read,
         filter::Filter,
         input::{self, Input, InputError},
         live::{RingError, RingReport},
@@ -27,6 +27,7 @@ use crate::{
     manifest::Manifest,
     plan::Plan,
     reload::{Load, Now, Reloader},
+    service::{self, Hook, Watchdog},
     sinks::{self, SinkOutlet, Sinks, Stamp, Terrain},
     status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The status page cannot be served.
     #[error("{0}")]
     Status(String),
+    /// The process cannot become the user of the config.
+    #[error("{0}")]
+    User(String),
     /// A thread cannot be started.
     #[error("a worker's thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -71,6 +75,8 @@ pub struct Engine {
     guard: Option<PageGuard>,
     live: Vec<Arc<CachePadded<Live>>>,
     stop: Arc<AtomicBool>,
+    hook: Option<Hook>,
+    confined: bool,
 }
 
 /// How a run went.
@@ -88,24 +94,6 @@ impl Outcome {
     /// Nothing went wrong and the ledger balances.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty() && self.ledger.imbalances.is_empty()
-    }
-}
-
-/// A running engine as a progress bar sees it.
-pub struct Gauge {
-    live: Vec<Arc<CachePadded<Live>>>,
-    supply: Arc<dyn Supply>,
-}
-
-impl Gauge {
-    /// Packets received so far.
-    pub fn packets(&self) -> u64 {
-        self.live.iter().map(|live| live.packets.load(Relaxed)).sum()
-    }
-
-    /// How far the reading has come; none for live capture.
-    pub fn read(&self) -> Option<Read> {
-        self.supply.read()
     }
 }
 
@@ -132,7 +120,8 @@ impl Engine {
         let guard = guard.map_err(|e| config.document.at_key(&Place::STATUS, "token_file", &e))?;
         let live = (0..config.engine.workers).map(|_| Arc::default()).collect();
         let (linked, stop) = (stages.to_vec(), Arc::default());
-        Ok(Self { config, linked, run, plan, reload: None, filter, guard, live, stop })
+        let (reload, hook, confined) = (None, None, false);
+        Ok(Self { config, linked, run, plan, reload, filter, guard, live, stop, hook, confined })
     }
 
     /// Lets the config be changed while the engine runs: whenever `asked` is set, which the engine
@@ -149,6 +138,19 @@ impl Engine {
     /// Setting it ends the run at the next batch.
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// Calls `hook` about four times a second while the engine runs, each time after it has looked
+    /// whether every worker gets on.
+    pub fn on_look(&mut self, hook: impl FnMut(&Gauge) + Send + Sync + 'static) {
+        self.hook = Some(Box::new(hook));
+    }
+
+    /// Makes the process give up, once the run has begun, what the run does not need: it becomes
+    /// the user of the config, and guards files and system calls as the config says. For a process
+    /// that does nothing else; nothing of it can be taken back.
+    pub fn confine(&mut self) {
+        self.confined = true;
     }
 
     /// The chain and what it yields.
@@ -193,6 +195,9 @@ impl Engine {
         let started = sinks::now().0;
         let capture = (from, self.places(from)?);
         let manifest = self.manifest(capture, started);
+        if self.confined {
+            service::confine(&self.config, &self.plan, from).map_err(StartError::User)?;
+        }
         let stamp = Stamp::new(&manifest.id, self.config.engine.sensor.as_deref());
         self.run.begins(manifest);
         self.run.books.begin(Arc::clone(&supply));
@@ -202,7 +207,15 @@ impl Engine {
             page.serve(Scene { run, supply, from, live })
         };
         let page = page.map(serve).transpose().map_err(StartError::Thread)?;
-        watch(Gauge { live: self.live.clone(), supply: Arc::clone(&supply) });
+        let gauge = Gauge {
+            live: self.live.clone(),
+            books: Arc::clone(&self.run.books),
+            supply: Arc::clone(&supply),
+            stop: Arc::clone(&self.stop),
+        };
+        watch(gauge.clone());
+        let _watchdog = Watchdog::start(gauge, self.config.engine.stuck_after, self.hook.take())
+            .map_err(StartError::Thread)?;
         let terrain = Terrain {
             stop: Arc::clone(&self.stop),
             workers: self.live.len(),
@@ -257,12 +270,12 @@ impl Engine {
         let seats: Vec<_> = self.live.iter().map(Seat::new).collect();
         thread::scope(|scope| {
             let named = |name: &str| thread::Builder::new().name(name.to_owned());
-            let watch = named("watch").spawn_scoped(scope, || supply.watch(&done));
+            let watch = named("watch").spawn_scoped(scope, || look_after(supply, &done));
             let watch = watch.map_err(StartError::Thread)?;
             let mut threads = Vec::new();
             for (number, seat) in seats.iter().enumerate() {
                 let (start, outlet) = (&start, sinks.outlet(number, &seat.left));
-                let body = move || self.worker(number, supply, outlet, seat, start);
+                let body = move || self.worker(number, (supply, capture.0), outlet, seat, start);
                 match named(&format!("worker-{number}")).spawn_scoped(scope, body) {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
@@ -272,6 +285,9 @@ impl Engine {
                         return Err(StartError::Thread(error));
                     }
                 }
+            }
+            if self.confined {
+                service::renounce();
             }
             if let Some((asked, load)) = &self.reload {
                 let (linked, seats) = (self.linked.as_slice(), seats.as_slice());
@@ -300,7 +316,7 @@ impl Engine {
     fn worker(
         &self,
         number: usize,
-        supply: &dyn Supply,
+        (supply, from): (&dyn Supply, Backend),
         mut outlet: SinkOutlet,
         seat: &Seat,
         start: &Start,
@@ -320,9 +336,11 @@ impl Engine {
         if start.wait(&self.stop) {
             self.run.forget_secret();
         }
+        service::keep_for_rings(&self.config, from);
         let mut source = None;
         match (built, opened) {
             (Ok(mut chain), Ok(mut opened)) => {
+                chain.tells(live);
                 let rings = self.run.books.add(number, live, board, left);
                 let replay = supply.is_replay();
                 let (stop, chain) = (&*self.stop, &mut chain);
@@ -350,6 +368,7 @@ impl Engine {
             }
             (Ok(_), Err(error)) => end.refused = Some(error),
         }
+        live.enter(Live::ENDED);
         end.stages = board.stages();
         end.tally = tally.finish(&board.reasons());
         end.counters = board.counters();
@@ -433,6 +452,12 @@ impl Start {
             tracing::info!("all rings are open");
         }
     }
+}
+
+/// The thread that keeps an eye on what the workers share.
+fn look_after(supply: &dyn Supply, done: &AtomicBool) {
+    service::renounce();
+    supply.watch(done);
 }
 
 /// The filter of `[capture]`, or the error at its place.

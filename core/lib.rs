@@ -17,6 +17,7 @@ pub mod chain;
 pub mod config;
 pub mod doctor;
 mod engine;
+mod gauge;
 pub mod host;
 pub mod ledger;
 pub mod loader;
@@ -24,12 +25,14 @@ pub mod manifest;
 pub mod plan;
 pub mod registry;
 mod reload;
+pub mod service;
 pub mod sinks;
 mod status;
 mod supply;
 mod worker;
 
-pub use engine::{Engine, Gauge, Outcome, StartError};
+pub use engine::{Engine, Outcome, StartError};
+pub use gauge::{Counted, Gauge};
 pub use ringmill_sdk as sdk;
 
 /// Version, git revision and compiler of this engine.

@@ -77,6 +77,7 @@ impl Worker<'_> {
                 self.renew()?;
             }
             let mut batch = spare.recycle().with_arena(&arena);
+            self.tally.asks();
             let filled = self.source.fill(&mut batch);
             self.tally.received(&batch);
             if let Err(failure) = self.chain.packets(&mut batch, self.outlet) {

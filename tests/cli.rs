@@ -111,6 +111,19 @@ fn help_and_completions_are_printed() {
         let (out, _, status) = ran(engine().args(["completions", shell]));
         assert!(status == Some(0) && out.contains("engine"), "{shell}");
     }
+    for (command, says) in [
+        ("", ".SH \"EXIT STATUS\""),
+        ("check", "\\-\\-config"),
+        ("keygen", "\\-\\-advance"),
+        ("doctor", "engine\\-doctor"),
+    ] {
+        let (out, err, status) =
+            ran(engine().arg("man").args(Some(command).filter(|name| !name.is_empty())));
+        assert!(status == Some(0) && out.contains(".TH engine"), "{command}: {err}");
+        assert!(out.contains(says), "{command}: {out}");
+    }
+    let (_, err, status) = ran(engine().args(["man", "nonsense"]));
+    assert!(status == Some(2) && err.contains("has no command `nonsense`"), "{err}");
     let (out, ..) = ran(engine().arg("--version"));
     assert!(out.starts_with(concat!("engine ", env!("CARGO_PKG_VERSION"), " (")), "{out}");
 }
@@ -135,6 +148,32 @@ fn the_main_job_writes_records_and_a_ledger() {
     assert_eq!(ledger["rows"], ledger["sinks"][0]["acknowledged"]);
     let parquet = fs::read_dir(out.join("http_request/day=2026-11-23/hour=03")).unwrap().count();
     assert_eq!(parquet, 2, "one file for each run");
+}
+
+/// Every line of standard error, which must be JSON.
+fn json_lines(err: &str) -> Vec<serde_json::Value> {
+    err.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn a_log_of_json_has_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = fs::read_to_string(common::root().join("configs/demo.toml")).unwrap();
+    let out = directory.path().join("out");
+    let config =
+        write_config(directory.path(), &demo.replace("\"out", &format!("\"{}", out.display())));
+    let (_, err, status) = ran(engine().args(["--log", "json", "--config"]).arg(&config));
+    let lines = json_lines(&err);
+    assert_eq!(status, Some(0), "{err}");
+    let over = lines.iter().find(|line| line["message"] == "the run is over").unwrap();
+    assert_eq!(over["level"], "info");
+    assert_eq!(over["ledger"]["imbalances"], serde_json::json!([]), "{err}");
+    let config = write_config(directory.path(), "[capture]\nfrom = \"fiel\"\n");
+    let (_, err, status) = ran(engine().args(["--log", "json", "--config"]).arg(&config));
+    let lines = json_lines(&err);
+    assert_eq!((status, lines.len()), (Some(2), 1), "{err}");
+    assert_eq!(lines[0]["level"], "error");
+    assert!(lines[0]["message"].as_str().unwrap().contains("did you mean"), "{err}");
 }
 
 #[test]

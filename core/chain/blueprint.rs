@@ -79,6 +79,15 @@ impl Blueprint {
         labels(self.sinks.iter().map(|(entry, _)| entry.plugged.name.as_str()))
     }
 
+    /// Every stage and sink with the options that it takes.
+    pub(crate) fn options(
+        &self,
+    ) -> impl Iterator<Item = (Role, &Plugged, Vec<crate::manifest::Known>)> {
+        let stages = self.stages.iter().map(|entry| (Role::Stage, &entry.plugged, &entry.maker));
+        let sinks = self.sinks.iter().map(|(entry, maker)| (Role::Sink, &entry.plugged, maker));
+        stages.chain(sinks).map(|(role, plugged, maker)| (role, plugged, maker.options()))
+    }
+
     /// The same without those stages for which `without` says so.
     pub(crate) fn without(&self, without: impl Fn(usize, &Entry) -> bool) -> Self {
         let stages = self.stages.iter().enumerate();
@@ -99,7 +108,14 @@ impl Blueprint {
         let Parts(parts) = self.build_parts(run, board, worker, &[])?;
         let slots = parts.into_iter().filter_map(Part::made).collect();
         let board = Arc::clone(board);
-        Ok(Chain { slots, board, emitted: Vec::new(), passing: Vec::new(), untimed: 0 })
+        Ok(Chain {
+            slots,
+            board,
+            emitted: Vec::new(),
+            passing: Vec::new(),
+            untimed: 0,
+            live: Arc::default(),
+        })
     }
 
     /// Makes the stages of a chain but for those labels that `go_on`, which will be taken from the

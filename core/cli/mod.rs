@@ -4,23 +4,24 @@
 mod describe;
 mod doctor;
 mod keygen;
+mod log;
+mod man;
 mod manifest;
 mod progress;
 mod reload;
 mod run;
 mod secrecy;
+mod service;
+mod signals;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
 
 /// The run was done and the ledger balances.
 const DONE: u8 = 0;
@@ -47,6 +48,9 @@ struct Cli {
     /// Prints at the end what each stage cost, in nanoseconds per packet
     #[arg(long)]
     profile: bool,
+    /// What the log looks like; where not given JSON in the journal, and text elsewhere
+    #[arg(long, value_name = "FORM")]
+    log: Option<log::Form>,
 }
 
 #[derive(Args, Clone)]
@@ -102,6 +106,11 @@ enum Command {
         /// The output file
         file: PathBuf,
     },
+    /// Prints the manual page of the engine, or of one of its commands
+    Man {
+        /// Which command
+        command: Option<String>,
+    },
     /// Prints completions for a shell
     Completions {
         /// Which shell
@@ -110,11 +119,12 @@ enum Command {
 }
 
 pub(crate) fn main() -> ExitCode {
-    log_to_stderr();
-    secrecy::no_core_files();
-    secrecy::panics_tell_no_data();
     // Usage errors end with status 2 in here.
     let cli = Cli::parse();
+    log::begin(cli.log);
+    secrecy::no_core_files();
+    secrecy::panics_tell_no_data();
+    secrecy::no_new_privileges();
     let status = match (cli.command, cli.config) {
         (None, Some(config)) => run::run(&config, cli.quiet, cli.profile),
         (None, None) => {
@@ -134,6 +144,7 @@ pub(crate) fn main() -> ExitCode {
         },
         (Some(Command::Keygen(arguments)), _) => keygen::keygen(&arguments),
         (Some(Command::Manifest { file }), _) => manifest::manifest(&file),
+        (Some(Command::Man { command }), _) => man::man(Cli::command(), command.as_deref()),
         (Some(Command::Completions { shell }), _) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);
@@ -154,20 +165,7 @@ fn print(text: &str) -> u8 {
     }
 }
 
-/// Prints for the operator. Where standard error is closed there is nobody to tell.
+/// Prints for the operator what went wrong.
 fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
-}
-
-/// `RUST_LOG` (`debug`, `ringmill=debug,info`) chooses what is logged; `info` otherwise.
-fn log_to_stderr() {
-    let asked = std::env::var("RUST_LOG").ok();
-    let filter = asked.as_deref().and_then(|text| text.parse::<Targets>().ok());
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(progress::above)
-        .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .with_target(false);
-    tracing_subscriber::registry().with(filter).with(layer).init();
+    log::say(tracing::Level::ERROR, message, None);
 }

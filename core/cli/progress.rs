@@ -11,9 +11,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ringmill::{Gauge, capture::file::Read};
+use ringmill::{Gauge, capture::file::Read, service};
 
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How often the line of a live capture is written anew.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The bar that is on the screen, so that a log line can be put above it.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
@@ -34,7 +36,12 @@ impl Progress {
         let until = Arc::clone(&done);
         let thread = thread::Builder::new().name("progress".into());
         // Without a thread for it there is no bar; the run goes on.
-        let thread = thread.spawn(move || draw(&gauge, &until)).ok()?;
+        let thread = thread
+            .spawn(move || {
+                service::renounce();
+                draw(&gauge, &until);
+            })
+            .ok()?;
         Some(Self { done, thread: Some(thread) })
     }
 }
@@ -51,19 +58,46 @@ impl Drop for Progress {
 fn draw(gauge: &Gauge, done: &AtomicBool) {
     let bar = SHOWN.get_or_init(|| match gauge.read() {
         Some(Read { total: Some(total), .. }) => ProgressBar::new(total).with_style(style(
-            "{wide_bar} {percent:>3} % of {total_bytes}, {msg} packets, {binary_bytes_per_sec}, \
-             {eta} left",
+            "{wide_bar} {percent:>3} % of {total_bytes}, {msg}, {binary_bytes_per_sec}, {eta} left",
         )),
-        Some(_) => ProgressBar::new_spinner()
-            .with_style(style("{spinner} {bytes}, {msg} packets, {elapsed}")),
-        None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} packets, {elapsed}")),
+        Some(_) => {
+            ProgressBar::new_spinner().with_style(style("{spinner} {bytes}, {msg}, {elapsed}"))
+        }
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {elapsed}, {wide_msg}")),
     });
+    let mut before = gauge.counted();
+    let mut lost = String::new();
     while !done.load(Relaxed) {
-        bar.set_position(gauge.read().map_or(0, |read| read.bytes));
-        bar.set_message(gauge.packets().to_string());
+        let second = before.at.elapsed() >= SECOND;
+        match gauge.read() {
+            Some(read) => {
+                if second {
+                    before = gauge.counted();
+                    lost = lost_rows(before.lost_rows);
+                }
+                bar.set_position(read.bytes);
+                bar.set_message(format!("{} packets{lost}", gauge.packets()));
+            }
+            // What is live has no end, but a present.
+            None if second => {
+                let now = gauge.counted();
+                bar.set_message(now.line(&before));
+                before = now;
+            }
+            None => {}
+        }
+        bar.tick();
         thread::sleep(INTERVAL);
     }
     bar.finish_and_clear();
+}
+
+/// Capture files wait, so nothing is lost but what sinks drop.
+fn lost_rows(rows: u64) -> String {
+    match rows {
+        0 => String::new(),
+        rows => format!(", {rows} rows dropped"),
+    }
 }
 
 fn style(template: &str) -> ProgressStyle {

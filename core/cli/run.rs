@@ -1,18 +1,16 @@
 //! `engine --config F` and `engine check --config F`.
 
-use std::{fs, path::Path, sync::Arc, sync::atomic::AtomicBool};
+use std::{fs, path::Path};
 
 use ringmill::{
     Engine, Outcome, StartError,
     config::{self, Config, ConfigError},
 };
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-};
+use tracing::Level;
 
 use super::{
-    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, print, progress::Progress, reload,
+    BAD_USAGE, ConfigArgs, DONE, FAILED, complain, describe, log, print, progress::Progress,
+    reload, service::Manager, signals::Signals,
 };
 
 pub(super) fn check(arguments: &ConfigArgs) -> u8 {
@@ -36,11 +34,15 @@ pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
     let started = load(arguments).map_err(StartError::from).and_then(|config| {
         let ledger = config.engine.ledger.clone();
         let mut engine = Engine::new(config)?;
-        stop_on_signals(&engine.stop());
+        engine.confine();
+        let mut manager = Manager::from_env();
+        engine.on_look(move |gauge| manager.tell(gauge));
+        let (signals, ended) = (Signals::catch(), engine.stop());
         let (again, stop) = (arguments.clone(), engine.stop());
         engine.reload_when(hangup.asked(), move || hangup.load(&stop, || load(&again)));
         let mut progress = None;
         let outcome = engine.run(|gauge| {
+            signals.heed(ended, gauge.clone());
             progress = (!quiet).then(|| Progress::start(gauge)).flatten();
         })?;
         drop(progress);
@@ -66,25 +68,17 @@ pub(super) fn load(arguments: &ConfigArgs) -> Result<Config, ConfigError> {
     }
 }
 
-/// The first SIGINT or SIGTERM ends the run at the next batch; the second ends the process, for
-/// whoever does not want to wait for a sink.
-fn stop_on_signals(stop: &Arc<AtomicBool>) {
-    for signal in [SIGINT, SIGTERM] {
-        let second = flag::register_conditional_default(signal, Arc::clone(stop));
-        let first = flag::register(signal, Arc::clone(stop));
-        if let Err(error) = second.and(first) {
-            tracing::warn!("signal {signal} will end the engine at once: {error}");
-        }
-    }
-}
-
 fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool, profile: bool) -> u8 {
     let mut status = if outcome.is_good() { DONE } else { FAILED };
-    if !quiet {
-        complain(outcome.ledger.to_string().trim_end());
+    log::end();
+    if !quiet && log::is_json() {
+        let ledger = serde_json::to_value(&outcome.ledger).unwrap_or_default();
+        log::say(Level::INFO, "the run is over", Some(("ledger", ledger)));
+    } else if !quiet {
+        log::say(Level::INFO, outcome.ledger.to_string().trim_end(), None);
     }
     if profile {
-        complain(outcome.ledger.profile().trim_end());
+        log::say(Level::INFO, outcome.ledger.profile().trim_end(), None);
     }
     if let Some(path) = ledger
         && let Err(error) = write_ledger(outcome, path)
@@ -102,7 +96,7 @@ fn finish(outcome: &Outcome, ledger: Option<&Path>, quiet: bool, profile: bool) 
     }
     if !quiet && status == DONE {
         for line in outcome.suggestions.iter().take(1) {
-            complain(&format!("next:\n  {line}"));
+            log::say(Level::INFO, &format!("next:\n  {line}"), None);
         }
     }
     status

@@ -5,7 +5,10 @@ use std::{
     panic, thread,
 };
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::{
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit},
+    thread::set_no_new_privs,
+};
 
 /// No core file, whatever happens, and no debugger of the same user.
 ///
@@ -18,6 +21,13 @@ pub(super) fn no_core_files() {
     let limited = setrlimit(Resource::Core, none);
     if let Err(error) = undumpable.and(limited) {
         tracing::warn!("core files could not be turned off; one would hold keys: {error}");
+    }
+}
+
+/// No program that this process starts has more rights than it has.
+pub(super) fn no_new_privileges() {
+    if let Err(error) = set_no_new_privs(true) {
+        tracing::warn!("programs could gain rights: {error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what was typed to what runs; every rule about the config is here.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringmill_sdk::key::Epoch;
 use toml::de::DeTable;
@@ -90,6 +91,10 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
         spill: None,
         sensor: None,
         epoch: None,
+        stuck_after: Duration::from_secs(10),
+        user: None,
+        sandbox: None,
+        writable: Vec::new(),
     };
     let Some(table) = top.table("engine")? else {
         return Ok(engine);
@@ -113,6 +118,14 @@ fn engine(top: &Table<'_>) -> Result<Engine, ConfigError> {
     engine.spill = path(&table, "spill")?;
     engine.sensor = table.entry("sensor").map(|entry| sensor(&entry)).transpose()?;
     engine.epoch = table.entry("epoch").map(|entry| entry.one_of(&Epoch::ALL)).transpose()?;
+    if let Some(entry) = table.entry("stuck_seconds") {
+        engine.stuck_after = Duration::from_secs(entry.whole(1..=3600)?);
+    }
+    engine.user = table.entry("user").map(|entry| entry.text().map(str::to_owned)).transpose()?;
+    engine.sandbox = table.entry("sandbox").map(|entry| entry.flag()).transpose()?;
+    if let Some(entry) = table.entry("writable") {
+        engine.writable = entry.texts()?.into_iter().map(|(_, path)| path.into()).collect();
+    }
     Ok(engine)
 }
 

@@ -28,6 +28,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use check::parse;
 pub use cores::CoreSet;
@@ -77,6 +78,14 @@ pub struct Engine {
     pub sensor: Option<String>,
     /// How often keys change; default: never.
     pub epoch: Option<Epoch>,
+    /// How long a worker may be in one stage before it counts as stuck; 1 to 3600 s, default 10 s.
+    pub stuck_after: Duration,
+    /// Whom the engine becomes when root starts it; default: it stays root.
+    pub user: Option<String>,
+    /// Whether files and system calls are guarded; default: for live capture.
+    pub sandbox: Option<bool>,
+    /// Folders that plugins may write to besides those that their options name.
+    pub writable: Vec<PathBuf>,
 }
 
 /// `[capture]`

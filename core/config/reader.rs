@@ -12,8 +12,19 @@ use super::diagnostic::ConfigError;
 use super::document::Document;
 use super::{suggest, words};
 
-pub(super) const ENGINE: &[&str] =
-    &["workers", "cores", "batch", "ledger", "spill", "sensor", "epoch"];
+pub(super) const ENGINE: &[&str] = &[
+    "workers",
+    "cores",
+    "batch",
+    "ledger",
+    "spill",
+    "sensor",
+    "epoch",
+    "stuck_seconds",
+    "user",
+    "sandbox",
+    "writable",
+];
 pub(super) const CAPTURE: &[&str] = &[
     "from",
     "files",

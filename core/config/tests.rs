@@ -617,3 +617,21 @@ fn note_difference(failures: &mut String, name: &str, wanted: &str, got: &str) {
     };
     let _ = writeln!(failures, "{name}:\n{}{}", mark('-', wanted, got), mark('+', got, wanted));
 }
+
+/// The config that explains every key does.
+#[test]
+fn campus_toml_has_every_key() {
+    use super::reader::{CAPTURE, ENGINE, SINK, STAGE, STATUS};
+    let text = include_str!("../../configs/campus.toml");
+    let has = |key: &str| {
+        let is = |line: &str| {
+            let line = line.trim_start_matches("# ");
+            line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = "))
+        };
+        // Whoever captures live has no files.
+        key == "files" || text.lines().any(is)
+    };
+    let keys = [ENGINE, CAPTURE, STATUS, STAGE, SINK].concat();
+    let missing: Vec<_> = keys.into_iter().filter(|key| !has(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

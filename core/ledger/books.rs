@@ -12,6 +12,7 @@ use super::{Counters, Drops, Ledger, Live, Reloads, StageTally, merge};
 use crate::{
     capture::live::RingReport,
     host::Board,
+    service::Stuck,
     sinks::{Look, SinkTally, Window, now},
     supply::Supply,
 };
@@ -24,6 +25,7 @@ pub struct Books {
     sinks: Mutex<Shelf>,
     order: Mutex<Order>,
     reloads: Mutex<Reloads>,
+    stuck: Mutex<Vec<Stuck>>,
 }
 
 /// The sinks.
@@ -175,6 +177,20 @@ impl Books {
     /// Writes down what became of one.
     pub(crate) fn reloaded(&self, enter: impl FnOnce(&mut Reloads)) {
         enter(&mut lock(&self.reloads));
+    }
+
+    /// The label of the chain's stage number `at`.
+    pub(crate) fn stage(&self, at: usize) -> Option<String> {
+        lock(&self.order).labels.get(at).cloned()
+    }
+
+    /// The workers that do not come back, as of the last look.
+    pub(crate) fn stuck(&self) -> Vec<Stuck> {
+        lock(&self.stuck).clone()
+    }
+
+    pub(crate) fn show_stuck(&self, stuck: Vec<Stuck>) {
+        *lock(&self.stuck) = stuck;
     }
 
     /// The ledger as of now, without its inputs, and how each sink does. While the run goes on some

@@ -22,7 +22,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -52,6 +52,8 @@ pub struct Live {
     /// Times that the source was asked for packets, and of these that it had some.
     pub(crate) polls: AtomicU64,
     pub(crate) busy_polls: AtomicU64,
+    /// Where the worker is: n + 1 in the chain's stage n, or one of the places below.
+    pub(crate) place: AtomicUsize,
     /// The worker's thread, once it runs; 0 before.
     pub(crate) thread: AtomicI32,
     /// Packets that found no place in its rings and that no card counts, as of the last second.
@@ -69,6 +71,7 @@ impl Default for Live {
             bytes: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             busy_polls: AtomicU64::new(0),
+            place: AtomicUsize::new(Self::AT_SOURCE),
             thread: AtomicI32::new(0),
             lost: AtomicU64::new(0),
             last: AtomicI64::new(0),
@@ -79,6 +82,19 @@ impl Default for Live {
 }
 
 impl Live {
+    /// It has not begun, or asks its source for packets.
+    pub(crate) const AT_SOURCE: usize = 0;
+    /// It hands records to the sinks.
+    pub(crate) const AT_SINKS: usize = usize::MAX - 1;
+    /// It has ended.
+    pub(crate) const ENDED: usize = usize::MAX;
+
+    /// Says where the worker is; a store, which only the worker makes.
+    #[inline]
+    pub(crate) fn enter(&self, place: usize) {
+        self.place.store(place, Relaxed);
+    }
+
     /// The counts so far, with the reasons' names.
     pub(crate) fn tally(&self, reasons: &[(String, String)]) -> WorkerTally {
         let [passed, verdicts @ ..] = &self.verdicts;
@@ -118,6 +134,12 @@ impl Tally {
     /// Counts into `live`.
     pub fn new(live: Arc<CachePadded<Live>>) -> Self {
         Self { live }
+    }
+
+    /// The source is about to be asked for packets.
+    #[inline]
+    pub(crate) fn asks(&self) {
+        self.live.enter(Live::AT_SOURCE);
     }
 
     /// Counts a batch that the source gave.

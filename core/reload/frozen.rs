@@ -22,7 +22,19 @@ pub(super) fn check(now: &Config, next: &Config) -> Result<(), String> {
 
 fn engine(now: &Engine, next: &Engine) -> Vec<&'static str> {
     // Every key stands here, or by its `_` that a reload changes it.
-    let Engine { workers, cores, batch, ledger, spill, sensor: _, epoch } = now;
+    let Engine {
+        workers,
+        cores,
+        batch,
+        ledger,
+        spill,
+        sensor: _,
+        epoch,
+        stuck_after,
+        user,
+        sandbox,
+        writable,
+    } = now;
     changed([
         ("`workers` of [engine]", *workers != next.workers),
         ("`cores` of [engine]", *cores != next.cores),
@@ -30,6 +42,10 @@ fn engine(now: &Engine, next: &Engine) -> Vec<&'static str> {
         ("`ledger` of [engine]", *ledger != next.ledger),
         ("`spill` of [engine]", *spill != next.spill),
         ("`epoch` of [engine]", *epoch != next.epoch),
+        ("`stuck_seconds` of [engine]", *stuck_after != next.stuck_after),
+        ("`user` of [engine]", *user != next.user),
+        ("`sandbox` of [engine]", *sandbox != next.sandbox),
+        ("`writable` of [engine]", *writable != next.writable),
     ])
 }
 

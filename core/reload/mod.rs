@@ -30,6 +30,7 @@ use ringmill_sdk::Factory;
 pub(crate) use shift::{Next, Shift, Taken};
 
 use crate::{
+    chain::{Blueprint, BuildError, Parts},
     config::{Backend, Config, ConfigError},
     host::Run,
     manifest::Manifest,
@@ -103,19 +104,14 @@ impl Reloader<'_> {
 
         let go_on = self.stages_that_go_on(&marks);
         let kept = self.sinks_that_go_on(&config, &marks);
-        for facts in self.now.run.facts() {
-            if go_on.contains(&facts.stage) || kept.iter().any(|(label, _)| *label == facts.stage) {
-                run.keep_facts(&facts);
-            }
-        }
-        let mut parts = Vec::with_capacity(self.seats.len());
-        for (worker, seat) in self.seats.iter().enumerate() {
-            let build = || blueprint.build_parts(&run, &seat.board, Some(worker), &go_on);
-            let core = config.engine.cores.as_ref();
-            let core = core.and_then(|cores| cores.as_slice().get(worker)).copied();
-            let built = near::to_core(core, build);
-            parts.push(built.map_err(|failed| failed.at(&config).to_string())?);
-        }
+        let same = |label: &String| {
+            go_on.contains(label) || kept.iter().any(|(it, old)| old.is_some() && it == label)
+        };
+        // What was declared when they were made; those that the check has made have other keys.
+        let facts = self.now.run.facts().into_iter().filter(|facts| same(&facts.stage));
+        facts.for_each(|facts| run.keep_facts(&facts));
+        let parts = self.parts(&config, blueprint, &run, &go_on);
+        let parts = parts.map_err(|failed| failed.at(&config).to_string())?;
         let (records, facts) = (&plan.records, run.facts());
         let manifest =
             Manifest::new(&config, blueprint, records, &facts, self.capture, self.started);
@@ -158,6 +154,23 @@ impl Reloader<'_> {
         });
         self.now = Now { config, run, marks };
         Ok(())
+    }
+
+    /// What each worker's chain is made of but for the stages that go on.
+    fn parts(
+        &self,
+        config: &Config,
+        blueprint: &Blueprint,
+        run: &Arc<Run>,
+        go_on: &[String],
+    ) -> Result<Vec<Parts>, BuildError> {
+        let cores = config.engine.cores.as_ref().map(|cores| cores.as_slice());
+        let seats = self.seats.iter().enumerate();
+        let each = |(worker, seat): (usize, &Seat)| {
+            let core = cores.and_then(|cores| cores.get(worker)).copied();
+            near::to_core(core, || blueprint.build_parts(run, &seat.board, Some(worker), go_on))
+        };
+        seats.map(each).collect()
     }
 
     /// The labels of the stages that are the same as now. One that has failed gets another chance.

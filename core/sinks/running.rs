@@ -28,6 +28,7 @@ use crate::{
     chain::{Blueprint, BuildError},
     config::WhenFull,
     host::{Board, Run},
+    service,
 };
 
 /// What a store keeps in memory until it is acknowledged, in bytes: of one that is flushed all
@@ -155,14 +156,18 @@ impl Running {
             let (blueprint, run, board) = (blueprint.clone(), Arc::clone(run), Arc::clone(&board));
             move || blueprint.build_sink(index, &run, &board)
         };
-        let body = move || match remake() {
-            Ok(sink) => {
-                // The receiver waits for exactly this.
-                let _ = made.send(Ok(()));
-                post::serve(sink, || remake().map_err(|failed| failed.error), &orders, &answers);
-            }
-            Err(error) => {
-                let _ = made.send(Err(error));
+        let body = move || {
+            service::renounce();
+            match remake() {
+                Ok(sink) => {
+                    // The receiver waits for exactly this.
+                    let _ = made.send(Ok(()));
+                    let remake = || remake().map_err(|failed| failed.error);
+                    post::serve(sink, remake, &orders, &answers);
+                }
+                Err(error) => {
+                    let _ = made.send(Err(error));
+                }
             }
         };
         let spawn_failed =
@@ -191,6 +196,7 @@ impl Running {
             },
         };
         let body = move || {
+            service::renounce();
             let (mut tally, hangs) = post.run();
             // A thread that hangs in a call goes with the process.
             if !hangs && calls.join().is_err() && tally.error.is_none() {

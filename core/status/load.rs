@@ -22,6 +22,9 @@ pub(super) struct Load {
     pub(super) cpu_seconds: Option<f64>,
     /// Seconds for which it has finished no batch: it waits for a sink, or a stage does not return.
     pub(super) still_seconds: u64,
+    /// The stage that does not give it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stuck: Option<String>,
 }
 
 /// What was seen of a worker the last time.
@@ -55,6 +58,7 @@ impl Seen {
             },
             cpu_seconds: ran.map(|ran| ran.as_secs_f64()),
             still_seconds: now.saturating_duration_since(self.moved).as_secs(),
+            stuck: None,
         };
         (self.ran, self.polls, self.busy_polls) = (ran, polls, busy_polls);
         load

@@ -9,7 +9,7 @@ use std::{
     fmt::{Display, Write as _},
 };
 
-use super::snapshot::Snapshot;
+use super::{process::Process, snapshot::Snapshot};
 use crate::{capture::live::RingReport, ledger::Ledger, sinks::SinkTally};
 
 /// Writing to a String does not fail.
@@ -24,6 +24,7 @@ type Labels<'a> = &'a [(&'a str, &'a dyn Display)];
 pub(super) fn text(snapshot: &Snapshot) -> String {
     let mut text = Text(String::with_capacity(32 << 10));
     text.run(snapshot);
+    text.process(&snapshot.process);
     text.interfaces(&snapshot.ledger);
     text.rings(&snapshot.ledger.rings);
     text.inputs(snapshot);
@@ -123,6 +124,28 @@ impl Text {
         if let Some(at) = reloads.last {
             self.gauge("ringmill_last_reload_time_seconds", "When the last was, since 1970.")
                 .add(&[], at as f64 / 1e9);
+        }
+    }
+
+    /// Under the names that Prometheus' own libraries give them.
+    fn process(&mut self, process: &Process) {
+        let gauges: [(&str, &str, u64); 5] = [
+            (
+                "process_resident_memory_bytes",
+                "Memory that it holds, rings and mapped files included.",
+                process.resident_bytes,
+            ),
+            ("process_virtual_memory_bytes", "Its address space.", process.virtual_bytes),
+            ("process_open_fds", "Files that it has open.", process.open_files),
+            ("process_threads", "Its threads.", process.threads),
+            (
+                "ringmill_own_memory_bytes",
+                "Memory of its own, stages and sinks included, without rings and files.",
+                process.own_bytes,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            self.gauge(name, help).add(&[], value);
         }
     }
 
@@ -324,6 +347,13 @@ impl Text {
             self.gauge("ringmill_worker_still_seconds", "Time since it finished a batch.");
         for (number, load) in snapshot.workers.iter().enumerate() {
             family.add(&[("worker", &number)], load.still_seconds);
+        }
+        let mut family =
+            self.gauge("ringmill_worker_stuck", "1 while the stage does not give it back.");
+        for (number, load) in snapshot.workers.iter().enumerate() {
+            let stage = load.stuck.as_deref().unwrap_or_default();
+            let labels: Labels<'_> = &[("worker", &number), ("stage", &stage)];
+            family.add(labels, u8::from(load.stuck.is_some()));
         }
     }
 

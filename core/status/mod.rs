@@ -7,6 +7,7 @@
 mod history;
 mod load;
 mod metrics;
+mod process;
 mod request;
 mod server;
 mod snapshot;
@@ -27,14 +28,17 @@ use crate::{
     config::{self, Backend},
     host::Run,
     ledger::{Ledger, Live},
+    service,
     sinks::{Look, now as wall_clock},
     supply::Supply,
 };
 use history::History;
 use load::{Load, Seen};
+use process::Process;
 use request::Guard;
 use server::{Bodies, Server};
-use snapshot::{SinkLoad, Snapshot, Totals};
+use snapshot::Snapshot;
+pub(crate) use snapshot::{SinkLoad, Totals};
 
 /// How often the counters are read.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -129,6 +133,7 @@ impl Drop for Serving {
 }
 
 fn serve(mut server: Server, mut page: Page, end: &Receiver<(Ledger, Vec<String>)>) {
+    service::renounce();
     // Where that is not allowed it runs like all others.
     let _ = rustix::process::setpriority_process(None, NICE);
     let mut bodies = page.look(Instant::now());
@@ -193,6 +198,11 @@ impl Page {
         self.looked = now;
         let seen = self.seen.iter_mut().zip(&self.scene.live);
         self.loads = seen.map(|(seen, live)| seen.look(live, now, elapsed)).collect();
+        for stuck in self.scene.run.books.stuck() {
+            if let Some(load) = self.loads.get_mut(stuck.worker) {
+                load.stuck = Some(stuck.stage.unwrap_or_else(|| "its rings".to_owned()));
+            }
+        }
         self.read = self.scene.supply.read();
         let (mut ledger, looks) = self.scene.run.books.ledger();
         self.hold(&mut ledger);
@@ -235,6 +245,7 @@ impl Page {
             second: self.history.last().cloned(),
             worst: self.history.worst(),
             workers: self.loads.clone(),
+            process: Process::look(),
             sinks: looks.into_iter().map(SinkLoad::of).collect(),
             ledger,
         };

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     history::{Second, Worst},
     load::Load,
+    process::Process,
 };
 use crate::{capture::file::Read, ledger::Ledger, sinks::Look};
 
@@ -31,6 +32,7 @@ pub(super) struct Snapshot {
     pub(super) second: Option<Second>,
     pub(super) worst: Vec<Worst>,
     pub(super) workers: Vec<Load>,
+    pub(super) process: Process,
     pub(super) sinks: Vec<SinkLoad>,
     pub(super) ledger: Ledger,
 }
@@ -50,27 +52,27 @@ impl From<Read> for Reading {
 
 /// The sums of the ledger.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     /// Packets.
-    pub(super) received: u64,
-    pub(super) bytes: u64,
-    pub(super) passed: u64,
-    pub(super) dropped: u64,
+    pub(crate) received: u64,
+    pub(crate) bytes: u64,
+    pub(crate) passed: u64,
+    pub(crate) dropped: u64,
     /// Packets that a stage works on just now.
-    pub(super) in_chain: u64,
+    pub(crate) in_chain: u64,
     /// Packets that the network cards and the rings dropped.
-    pub(super) lost_nic: u64,
-    pub(super) lost_ring: u64,
+    pub(crate) lost_nic: u64,
+    pub(crate) lost_ring: u64,
     /// Rows that sinks dropped.
-    pub(super) lost_sink: u64,
+    pub(crate) lost_sink: u64,
     /// Heads that were found.
-    pub(super) heads: u64,
+    pub(crate) heads: u64,
     /// Rows that left the chain.
-    pub(super) rows: u64,
+    pub(crate) rows: u64,
 }
 
 impl Totals {
-    pub(super) fn of(ledger: &Ledger) -> Self {
+    pub(crate) fn of(ledger: &Ledger) -> Self {
         let (received, passed) = (ledger.received(), ledger.passed());
         let drops = ledger.dropped();
         let dropped = drops.values().flat_map(|reasons| reasons.values()).sum();
@@ -99,21 +101,21 @@ fn heads(ledger: &Ledger) -> u64 {
 
 /// How a sink does, beside its line of the ledger.
 #[derive(Serialize)]
-pub(super) struct SinkLoad {
+pub(crate) struct SinkLoad {
     /// Batches in its queue, and how many it holds.
-    pub(super) queued: usize,
-    pub(super) queue: usize,
+    pub(crate) queued: usize,
+    pub(crate) queue: usize,
     /// Rows on their way to it: in the queue or written and not acknowledged. Those that are
     /// spilled are not among them.
-    pub(super) pending: u64,
+    pub(crate) pending: u64,
     /// It counts as away.
-    pub(super) away: bool,
+    pub(crate) away: bool,
     /// Why its last call failed.
-    pub(super) trouble: String,
+    pub(crate) trouble: String,
 }
 
 impl SinkLoad {
-    pub(super) fn of(look: Look) -> Self {
+    pub(crate) fn of(look: Look) -> Self {
         let tally = &look.tally;
         let gone = tally.acknowledged + tally.spilled + tally.dropped() + tally.dead_lettered();
         Self {

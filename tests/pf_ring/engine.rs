@@ -49,8 +49,9 @@ impl Live<'_> {
         common::write_config(
             directory,
             &format!(
+                // The double, which lives in the engine, reads what it sends from anywhere.
                 "allow_identifiable = true\n[engine]\nworkers = {workers}\nledger = {ledger:?}\n\
-                 [capture]\nfrom = \"pf_ring\"\ninterface = {interfaces:?}\n{capture}\n\
+                 sandbox = false\n[capture]\nfrom = \"pf_ring\"\ninterface = {interfaces:?}\n{capture}\n\
                  [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
                  [[stage]]\nuse = \"http\"\nkey_file = {key:?}\n[[stage]]\nuse = \"user_agent\"\n\
                  [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n"

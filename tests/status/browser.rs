@@ -1,8 +1,10 @@
 //! A real browser, driven by W3C WebDriver (<https://www.w3.org/TR/webdriver2/>).
 
 use std::{
+    fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -133,4 +135,16 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Keeps a picture, where somebody wants to look at it.
+pub(crate) fn keep(name: &str, base64: &str) {
+    let Some(folder) = std::env::var_os("RINGMILL_SHOTS") else { return };
+    let path = Path::new(&folder).join(format!("{name}.png"));
+    let text = path.with_extension("base64");
+    fs::write(&text, base64).unwrap();
+    let input = fs::File::open(&text).unwrap();
+    let output = Command::new("base64").arg("-d").stdin(input).stderr(Stdio::null()).output();
+    fs::write(path, output.unwrap().stdout).unwrap();
+    fs::remove_file(text).unwrap();
 }

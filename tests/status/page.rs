@@ -1,16 +1,17 @@
 //! The page as Chromium shows it.
 
 use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::{browser::Browser, common, scene::Scene};
+use crate::{
+    browser::{self, Browser},
+    common,
+    scene::Scene,
+};
 
 /// The text of every element that a selector finds.
 fn texts(browser: &Browser, selector: &str) -> Vec<String> {
@@ -79,7 +80,7 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
         assert!(wide.as_u64() <= Some(width.into()), "{name}: {wide} px wide");
         let ground = browser.run("return getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground == "rgb(15, 18, 21)", scheme == "dark", "{name}: {ground}");
-        keep(name, &picture);
+        browser::keep(name, &picture);
     }
 
     scene.enough();
@@ -129,18 +130,6 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
     println!("{}: {}", verdict, shown.join("; "));
 }
 
-/// Keeps a picture, where somebody wants it and `base64` can be run.
-fn keep(name: &str, base64: &str) {
-    let Some(folder) = std::env::var_os("RINGMILL_SHOTS") else { return };
-    let path = Path::new(&folder).join(format!("{name}.png"));
-    let text = path.with_extension("base64");
-    fs::write(&text, base64).unwrap();
-    let input = fs::File::open(&text).unwrap();
-    let output = Command::new("base64").arg("-d").stdin(input).stderr(Stdio::null()).output();
-    fs::write(path, output.unwrap().stdout).unwrap();
-    fs::remove_file(text).unwrap();
-}
-
 #[test]
 fn a_stage_that_failed_is_red_until_a_reload_takes_it_out() {
     let Some(browser) = Browser::start() else { return };
@@ -168,8 +157,8 @@ fn a_stage_that_failed_is_red_until_a_reload_takes_it_out() {
     // What cannot be taken is told, and what can be shows at once.
     scene.reload("workers = 2", "workers = 3");
     wait("the refusal", || text(&browser, "#reloads .trouble").contains("`workers` of [engine]"));
-    keep("failed", &browser.picture(1280, "light"));
-    keep("failed-phone", &browser.picture(375, "dark"));
+    browser::keep("failed", &browser.picture(1280, "light"));
+    browser::keep("failed-phone", &browser.picture(375, "dark"));
     scene.reload("workers = 3", "workers = 2");
     wait("the reload", || text(&browser, "#reloads").contains("reloaded once"));
     assert_eq!(texts(&browser, "#reloads .trouble"), Vec::<String>::new());
@@ -182,7 +171,7 @@ fn a_stage_that_failed_is_red_until_a_reload_takes_it_out() {
     assert_eq!(texts(&browser, "#chain .past .name"), ["panics_in_packets (ended)"]);
     assert_eq!(texts(&browser, "#sinks .name"), ["parquet", "jsonl", "jsonl (ended)"]);
     assert_eq!(text(&browser, "#balance"), "ledger balanced");
-    keep("reloaded", &browser.picture(1280, "light"));
+    browser::keep("reloaded", &browser.picture(1280, "light"));
     assert_eq!(browser.console(), serde_json::json!([]), "the console");
     scene.end();
 }

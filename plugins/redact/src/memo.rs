@@ -26,6 +26,8 @@ pub(crate) enum Outcome<'a> {
 #[derive(Default)]
 pub(crate) struct Memo {
     entries: Vec<Entry>,
+    /// The entry of the last value: in many columns the next row has the same one.
+    last: usize,
     /// For values that are too long to be remembered.
     long: Entry,
 }
@@ -71,8 +73,12 @@ impl Memo {
         if self.entries.is_empty() {
             self.entries.resize(ENTRIES, Entry::default());
         }
-        let entry = &mut self.entries[place(class, value)];
-        if entry.class == Some(class) && entry.value == value {
+        let is_last = self.entries.get(self.last).is_some_and(|entry| entry.is_of(class, value));
+        if !is_last {
+            self.last = place(class, value);
+        }
+        let entry = &mut self.entries[self.last];
+        if is_last || entry.is_of(class, value) {
             if let Some(did) = &entry.did {
                 redactor.tally.repeat(did);
             }
@@ -87,6 +93,11 @@ impl Memo {
 }
 
 impl Entry {
+    #[inline]
+    fn is_of(&self, class: Class, value: &str) -> bool {
+        self.class == Some(class) && self.value == value
+    }
+
     fn make(&mut self, redactor: &mut Redactor, class: Class, value: &str) {
         let before = redactor.tally.counts();
         self.out.clear();

@@ -1,0 +1,165 @@
+//! An engine that is fed through a pipe and watched by a service manager of the test's own.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common;
+
+/// How long a test waits for what comes within a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Scene {
+    folder: TempDir,
+    engine: Child,
+    manager: UnixDatagram,
+    /// What the manager was told so far.
+    told: Vec<String>,
+}
+
+impl Scene {
+    /// Starts an engine with this stage behind `decode`, and gives it a capture; its input stays
+    /// open. `{folder}` is the test's own.
+    pub(crate) fn new(engine: &str, stage: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = common::plugins().join("libmisbehave.so");
+        let path = |name: &str| folder.path().join(name);
+        let text = format!(
+            "[engine]\nledger = {:?}\n{engine}\n[status]\nlisten = \"127.0.0.1:0\"\n\
+             [capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
+             [[stage]]\nplugin = {plugin:?}\n{stage}\n\
+             [[sink]]\nplugin = {plugin:?}\nuse = \"sink_counts\"\n",
+            path("ledger.json")
+        );
+        let text = text.replace("{folder}", folder.path().to_str().unwrap());
+        let config = common::write_config(folder.path(), &text);
+        let manager = UnixDatagram::bind(path("notify")).unwrap();
+        manager.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let engine = common::engine()
+            .arg("--config")
+            .arg(config)
+            .env("NOTIFY_SOCKET", path("notify"))
+            .env("WATCHDOG_USEC", "1000000")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(File::create(path("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { folder, engine, manager, told: Vec::new() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Gives it packets.
+    pub(crate) fn feed(&mut self) {
+        let capture = common::root().join("tests/captures/curl-keepalive-ipv4.pcap");
+        let pipe = self.engine.stdin.as_mut().unwrap();
+        pipe.write_all(&fs::read(capture).unwrap()).unwrap();
+        pipe.flush().unwrap();
+    }
+
+    /// Ends what it is given.
+    pub(crate) fn enough(&mut self) {
+        self.engine.stdin = None;
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let arguments = [format!("-{name}"), self.engine.id().to_string()];
+        assert!(Command::new("kill").args(arguments).status().unwrap().success());
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        let said = |scene: &mut Self| scene.said().contains(text).then_some(());
+        self.until(text, said);
+    }
+
+    /// Waits for something; meanwhile the manager listens.
+    pub(crate) fn until<T>(&mut self, what: &str, mut is: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            self.listen();
+            if let Some(found) = is(self) {
+                return found;
+            }
+            let late = start.elapsed() > PATIENCE;
+            assert!(!late, "no {what}: {}\n{:?}", self.said(), self.told);
+        }
+    }
+
+    /// Waits until the manager is told this.
+    pub(crate) fn told(&mut self, line: &str) {
+        self.until(line, |scene| scene.told.iter().any(|told| told == line).then_some(()));
+    }
+
+    /// What the manager is told in a while.
+    pub(crate) fn told_in(&mut self, while_: Duration) -> Vec<String> {
+        let (start, before) = (Instant::now(), self.told.len());
+        while start.elapsed() < while_ {
+            self.listen();
+        }
+        self.told[before..].to_vec()
+    }
+
+    fn listen(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.manager.recv(&mut bytes) {
+                Ok(len) => self.told.push(String::from_utf8_lossy(&bytes[..len]).into_owned()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Where its status page is.
+    pub(crate) fn address(&mut self) -> String {
+        self.until("status page", |scene| {
+            let said = scene.said();
+            let rest = said.lines().find_map(|line| line.split_once("status page at http://"))?.1;
+            Some(rest.trim_end_matches('/').to_owned())
+        })
+    }
+
+    /// What the status page's server answers.
+    pub(crate) fn get(&mut self, path: &str) -> String {
+        let address = self.address();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    pub(crate) fn status(&mut self) -> Value {
+        serde_json::from_str(&self.get("/status.json")).unwrap()
+    }
+
+    /// Waits for its end; it is not told to.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        self.until("end", |scene| scene.engine.try_wait().unwrap())
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.engine.kill();
+        let _ = self.engine.wait();
+    }
+}
