@@ -86,7 +86,7 @@ pub(crate) fn chaos(
 ) -> BTreeSet<String> {
     let seed = asked("RINGMILL_SEED").unwrap_or_else(|| process::id().into());
     println!("RINGMILL_SEED={seed}");
-    let rounds = asked("RINGMILL_ROUNDS").unwrap_or(2);
+    let rounds = asked("RINGMILL_ROUNDS").unwrap_or(1);
     let (mut dice, mut must, mut spilled) = (Dice(seed), BTreeSet::new(), 0);
     let started = Instant::now();
     for round in 0..=rounds {
