@@ -117,13 +117,14 @@ impl Plan {
                 return Err(refused(place, format!("without `{label}` {what}")));
             }
         }
-        match (all().last(), self.comes_out(config, |_, entry| may_be_missing(entry))) {
-            (Some((_, entry)), Some(what)) => {
+        let Some((_, last)) = all().last() else { return Ok(()) };
+        match self.comes_out(config, |_, entry| may_be_missing(entry)) {
+            Some(what) => {
                 let labels: Vec<_> = all().map(|(label, _)| format!("`{label}`")).collect();
                 let why = format!("without {} {what}", labels.join(", "));
-                Err(refused(&entry.plugged.place, why))
+                Err(refused(&last.plugged.place, why))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

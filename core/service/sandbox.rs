@@ -253,7 +253,7 @@ mod tests {
             fs::create_dir(at.join(name)).expect("room");
         }
         let key = at.join("keys/key");
-        fs::write(&key, "0".repeat(64)).expect("room");
+        fs::write(&key, "0123456789abcdef".repeat(4)).expect("room");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&key, mode).expect("it is ours");
         let text = "[engine]\nledger = \"AT/ledgers/l.json\"\nspill = \"AT/spill\"\n\
