@@ -37,8 +37,8 @@ fn a_head_that_a_reload_cuts_in_two_comes_out_whole() {
         let mut text = String::new();
         let mut fed = Fed::new(|directory| {
             text = format!(
-                "[engine]\n[capture]\n{CAPTURE}\n[[stage]]\nuse = \"decode\"\n[[stage]]\n\
-                 use = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\nuse = \"user_agent\"\n[[stage]]\n\
+                "[engine]\n[status]\nlisten = \"127.0.0.1:0\"\n[capture]\n{CAPTURE}\n[[stage]]\n\
+                 use = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\nuse = \"user_agent\"\n[[stage]]\n\
                  use = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\n\
                  use = \"jsonl\"\npath = {:?}\n",
                 key_file(directory),
@@ -48,8 +48,7 @@ fn a_head_that_a_reload_cuts_in_two_comes_out_whole() {
         });
         let (begin, end) = ("GET /a HTTP/1.1\r\nHost: www.exam", "ple.com\r\n\r\n");
         fed.send(1, &piece(1, 0, begin));
-        // Nothing shows that it has come as far as the chain.
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        fed.wait_for_packets(1);
         assert!(text.contains(old), "{old}");
         fed.put(&text.replace(old, new));
         fed.hang_up();

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -140,6 +141,36 @@ impl Fed {
             assert!(self.engine.try_wait().unwrap().is_none(), "it ended: {}", self.stderr());
             assert!(Instant::now() < until, "no `{what}`: {}", self.stderr());
             thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until it has said something behind so many bytes.
+    pub(crate) fn wait_for_more(&self, before: usize, what: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.stderr()[before..].contains(what) {
+            assert!(Instant::now() < until, "no `{what}`: {}", self.stderr());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until its page says that so many packets were received.
+    pub(crate) fn wait_for_packets(&mut self, packets: u64) {
+        self.wait_for("status page at http://", 1);
+        let said = self.stderr();
+        let (_, rest) = said.split_once("status page at http://").unwrap();
+        let address = rest.split('/').next().unwrap().to_owned();
+        let until = Instant::now() + PATIENCE;
+        let sample = format!("ringmill_received_packets_total{{worker=\"0\"}} {packets}\n");
+        loop {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            if answer.contains(&sample) {
+                return;
+            }
+            assert!(Instant::now() < until, "{answer}");
+            thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -56,6 +56,8 @@ fn a_bad_config_is_refused_and_the_old_one_goes_on() {
         }
         refused += 1;
         fed.wait_for("the reload is refused, and all goes on as it was", refused);
+        // The message has several lines, of which this is in the last where there are marks.
+        fed.wait_for_more(before, if marked { "^" } else { said });
         let log = fed.stderr()[before..].to_owned();
         assert!(log.contains(said) && log.contains('^') == marked, "{new}: {log}");
     }
