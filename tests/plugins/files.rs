@@ -241,7 +241,7 @@ fn a_plugin_is_shown_with_what_to_paste() {
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
     let stages = ran.stdout.lines().filter(|line| line.starts_with("stage ")).count();
     let sinks = ran.stdout.lines().filter(|line| line.starts_with("sink ")).count();
-    assert_eq!((stages, sinks), (11, 3), "{}", ran.stdout);
+    assert_eq!((stages, sinks), (15, 3), "{}", ran.stdout);
     for part in [
         "stage good: a row for every packet, and drops each nth\n      every (whole number, \
          default 3)\n          Drops packet n, 2n, 3n, ...; 0 drops none\n",

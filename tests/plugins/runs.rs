@@ -171,8 +171,9 @@ const ROWS: &[Row] = &[
         code: 1,
         says: &[
             "error: stage `panics_in_packets`: panicked in packets(): one packet is too many at @",
-            "  panics_in_packets dropped 8 packets: stage_failed 8; 32 rows in, 24 out; lost 8 rows: \
-             stage_failed",
+            "  panics_in_packets dropped 8 packets: stage_failed 8; 32 rows in, 24 out; FAILED: panicked \
+             in packets():",
+            "                 stage_failed",
             "the ledger balances",
         ],
         books: "received 32, passed 24, panics_in_packets.stage_failed 8; rows 24; sink_counts \
