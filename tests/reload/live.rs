@@ -65,6 +65,10 @@ fn capture(net: &Net, reloads: usize, at_least: Duration) -> Run {
             hang_up(running.pid());
             running.wait_for(&format!(" reload {} of ", round + 1));
             dice.wait(100);
+            // The log has no more than sixty such lines a minute.
+            if reloads > 50 {
+                thread::sleep(Duration::from_secs(1));
+            }
             // What is allocated once is, when each of the configs has been there.
             if round == reloads / 10 + 12 {
                 memory[0] = running.memory();
