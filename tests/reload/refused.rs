@@ -1,6 +1,10 @@
 //! Configs that are refused, and a run that does not mind.
 
-use std::{process::Output, thread, time::Duration};
+use std::{
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     common::{engine, key_file},
@@ -8,7 +12,16 @@ use crate::{
 };
 
 fn reload(fed: &Fed) -> Output {
-    engine().args(["reload", "--pid", &fed.pid().to_string()]).output().unwrap()
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let output = engine().args(["reload", "--pid", &fed.pid().to_string()]).output().unwrap();
+        // It was started a moment ago, and is none before it has read its config.
+        let starts = String::from_utf8_lossy(&output.stderr).contains("is no engine that runs");
+        if !starts || Instant::now() > until {
+            return output;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
