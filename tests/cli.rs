@@ -7,6 +7,7 @@ mod common;
 use std::{
     fs,
     io::{Read as _, Write as _},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -128,13 +129,18 @@ fn help_and_completions_are_printed() {
     assert!(out.starts_with(concat!("engine ", env!("CARGO_PKG_VERSION"), " (")), "{out}");
 }
 
+/// `configs/demo.toml`, writing below this directory; and where that is.
+fn demo(directory: &Path) -> (PathBuf, PathBuf) {
+    let demo = fs::read_to_string(common::root().join("configs/demo.toml")).unwrap();
+    let out = directory.join("out");
+    let text = demo.replace("\"out", &format!("\"{}", out.display()));
+    (write_config(directory, &text), out)
+}
+
 #[test]
 fn the_main_job_writes_records_and_a_ledger() {
     let directory = tempfile::tempdir().unwrap();
-    let demo = fs::read_to_string(common::root().join("configs/demo.toml")).unwrap();
-    let out = directory.path().join("out");
-    let config =
-        write_config(directory.path(), &demo.replace("\"out", &format!("\"{}", out.display())));
+    let (config, out) = demo(directory.path());
     // Twice: the second run must neither fail nor touch what the first has written.
     for round in 1..=2 {
         let (_, err, status) = ran(engine().arg("--config").arg(&config));
@@ -158,10 +164,7 @@ fn json_lines(err: &str) -> Vec<serde_json::Value> {
 #[test]
 fn a_log_of_json_has_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    let demo = fs::read_to_string(common::root().join("configs/demo.toml")).unwrap();
-    let out = directory.path().join("out");
-    let config =
-        write_config(directory.path(), &demo.replace("\"out", &format!("\"{}", out.display())));
+    let (config, _) = demo(directory.path());
     let (_, err, status) = ran(engine().args(["--log", "json", "--config"]).arg(&config));
     let lines = json_lines(&err);
     assert_eq!(status, Some(0), "{err}");
@@ -251,8 +254,7 @@ fn signalled(signal: &str) -> (String, Option<i32>, Vec<common::Row>) {
     pipe.write_all(&capture).unwrap();
     pipe.flush().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    common::signal(child.id(), signal);
     let sent = Instant::now();
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();

@@ -10,7 +10,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
@@ -40,6 +41,27 @@ pub fn key_file(directory: &Path) -> PathBuf {
     fs::write(&path, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path
+}
+
+/// Sends a process a signal, `TERM` or another.
+pub fn signal(pid: u32, name: &str) {
+    let arguments = ["-s".to_owned(), name.to_owned(), pid.to_string()];
+    assert!(Command::new("kill").args(arguments).status().unwrap().success());
+}
+
+/// Where an engine that has said this has its status page.
+pub fn page(said: &str) -> Option<&str> {
+    let url = said.lines().find_map(|line| line.split_once("status page at http://"));
+    Some(url?.1.trim_end_matches('/'))
+}
+
+/// The body of what the server of a status page answers.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// A config that takes every head in `files` and writes it to `out.jsonl` in `directory` with

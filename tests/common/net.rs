@@ -257,8 +257,7 @@ impl Running {
 
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
-        let arguments = [format!("-{name}"), self.pid().to_string()];
-        assert!(Command::new("kill").args(arguments).status().unwrap().success());
+        crate::common::signal(self.pid(), name);
     }
 
     /// Ends it as an operator does.

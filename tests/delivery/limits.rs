@@ -179,8 +179,7 @@ fn a_signal_ends_a_run_that_waits_for_its_store() {
     let child = command.stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_millis(700));
     let started = Instant::now();
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    crate::common::signal(child.id(), "TERM");
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     let ran = scene.ended(output.status.code(), err, started.elapsed());

@@ -3,10 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    net::TcpStream,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -131,7 +130,21 @@ impl Fed {
     }
 
     pub(crate) fn hang_up(&self) {
-        hang_up(self.pid());
+        common::signal(self.pid(), "HUP");
+    }
+
+    /// Waits until it has read its config: it takes packets.
+    pub(crate) fn wait_until_begun(&self) {
+        let until = Instant::now() + PATIENCE;
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_worker = |task: io::Result<fs::DirEntry>| {
+            let name = fs::read_to_string(task.unwrap().path().join("comm"));
+            name.is_ok_and(|name| name == "worker-0\n")
+        };
+        while !fs::read_dir(&tasks).unwrap().any(is_worker) {
+            assert!(Instant::now() < until, "it does not begin: {}", self.stderr());
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Waits until it has said something so many times.
@@ -157,15 +170,11 @@ impl Fed {
     pub(crate) fn wait_for_packets(&mut self, packets: u64) {
         self.wait_for("status page at http://", 1);
         let said = self.stderr();
-        let (_, rest) = said.split_once("status page at http://").unwrap();
-        let address = rest.split('/').next().unwrap().to_owned();
+        let address = common::page(&said).unwrap();
         let until = Instant::now() + PATIENCE;
         let sample = format!("ringmill_received_packets_total{{worker=\"0\"}} {packets}\n");
         loop {
-            let mut stream = TcpStream::connect(&address).unwrap();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
+            let answer = common::get(address, "/metrics");
             if answer.contains(&sample) {
                 return;
             }
@@ -240,10 +249,6 @@ impl Feed {
         let stdin = self.thread.join().unwrap().unwrap();
         (stdin, self.next.load(Relaxed))
     }
-}
-
-pub(crate) fn hang_up(pid: u32) {
-    assert!(Command::new("kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
 }
 
 /// The config with a place for the ledger.

@@ -12,7 +12,7 @@ use ringmill_bench::play::{self, Plan};
 use crate::{
     common::write_config,
     dice::Dice,
-    fed::{found, hang_up, request, with_ledger},
+    fed::{found, request, with_ledger},
     net::{self, Ended, Net},
     rounds,
     turns::{Turns, both},
@@ -62,7 +62,7 @@ fn capture(net: &Net, reloads: usize, at_least: Duration) -> Run {
             turns.turn(round);
             let text = turns.config(CAPTURE, running.folder());
             write_config(running.folder(), &with_ledger(&text, running.folder()));
-            hang_up(running.pid());
+            running.signal("HUP");
             running.wait_for(&format!(" reload {} of ", round + 1));
             dice.wait(100);
             // The log has no more than sixty such lines a minute.

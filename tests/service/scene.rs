@@ -2,11 +2,10 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    io::{ErrorKind, Write as _},
     os::unix::net::UnixDatagram,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -75,8 +74,7 @@ impl Scene {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let arguments = [format!("-{name}"), self.engine.id().to_string()];
-        assert!(Command::new("kill").args(arguments).status().unwrap().success());
+        common::signal(self.engine.id(), name);
     }
 
     /// What it has said so far.
@@ -130,21 +128,12 @@ impl Scene {
 
     /// Where its status page is.
     pub(crate) fn address(&mut self) -> String {
-        self.until("status page", |scene| {
-            let said = scene.said();
-            let rest = said.lines().find_map(|line| line.split_once("status page at http://"))?.1;
-            Some(rest.trim_end_matches('/').to_owned())
-        })
+        self.until("status page", |scene| common::page(&scene.said()).map(str::to_owned))
     }
 
     /// What the status page's server answers.
     pub(crate) fn get(&mut self, path: &str) -> String {
-        let address = self.address();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        common::get(&self.address(), path)
     }
 
     pub(crate) fn status(&mut self) -> Value {

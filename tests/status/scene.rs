@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -88,8 +88,7 @@ impl Scene {
         let text = fs::read_to_string(self.path("test.toml")).unwrap();
         assert!(text.contains(old), "{old}");
         common::write_config(self.directory.path(), &text.replace(old, new));
-        let pid = self.engine.id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        common::signal(self.engine.id(), "HUP");
     }
 
     /// Feeds no more: the run will end.
@@ -146,9 +145,8 @@ fn address(stderr: &std::path::Path) -> SocketAddr {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let said = fs::read_to_string(stderr).unwrap();
-        let url = said.lines().find_map(|line| line.split_once("status page at http://"));
-        if let Some((_, rest)) = url {
-            return rest.trim_end_matches('/').parse().unwrap();
+        if let Some(address) = common::page(&said) {
+            return address.parse().unwrap();
         }
         assert!(Instant::now() < until, "there is no status page: {said}");
         thread::sleep(Duration::from_millis(10));
