@@ -172,12 +172,7 @@ impl Chain {
     /// The first stage that fails.
     pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
         for at in 0..self.slots.len() {
-            self.live.enter(at + 1);
-            let Slot { stage, meter, .. } = &mut self.slots[at];
-            let mut watch = Watch::start();
-            let result = stage.tick(now, &mut Output::new(&mut self.emitted));
-            watch.read(&meter.ticks_ns);
-            self.after(at, result, outlet)?;
+            self.call(at, outlet, |stage, out| stage.tick(now, out))?;
         }
         Ok(())
     }
@@ -259,10 +254,20 @@ impl Chain {
     }
 
     fn finish_one(&mut self, at: usize, outlet: &mut impl Outlet) -> Result<(), StageFailure> {
+        self.call(at, outlet, |stage, out| stage.finish(out))
+    }
+
+    /// Calls a stage for something else than packets or records.
+    fn call(
+        &mut self,
+        at: usize,
+        outlet: &mut impl Outlet,
+        what: impl FnOnce(&mut dyn DynStage, &mut Output<'_>) -> Result<(), Error>,
+    ) -> Result<(), StageFailure> {
         self.live.enter(at + 1);
         let Slot { stage, meter, .. } = &mut self.slots[at];
         let mut watch = Watch::start();
-        let result = stage.finish(&mut Output::new(&mut self.emitted));
+        let result = what(&mut **stage, &mut Output::new(&mut self.emitted));
         watch.read(&meter.ticks_ns);
         self.after(at, result, outlet)
     }

@@ -1,7 +1,7 @@
 //! The engine as its stages see it, and the board on which one chain's counters hang.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -14,6 +14,7 @@ use crate::{
     chain::Meter,
     config::OnError,
     ledger::{Books, StageTally},
+    lock::lock,
     manifest::{Manifest, Rows},
 };
 
@@ -339,11 +340,6 @@ impl HostApi for StageHost {
         let now = self.run.books.account(&self.stage);
         manifest.of_file(now, &began, &Rows { rows, first, last })
     }
-}
-
-/// The lock, also after a panic of another holder: the lists are whole between pushes.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

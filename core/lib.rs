@@ -21,6 +21,7 @@ mod gauge;
 pub mod host;
 pub mod ledger;
 pub mod loader;
+mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod registry;

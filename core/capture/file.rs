@@ -6,7 +6,7 @@
 //! and pipes come as blocks that all workers share.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use super::{
     input::{self, Block, Input, InputError, Opened, Progress, Reason, Stream, prefetch},
     share::Share,
 };
+use crate::lock::lock;
 
 /// How long a worker waits for a block before it looks at its clock.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -83,7 +84,7 @@ impl Files {
 
     /// How far the run has come.
     pub fn read(&self) -> Read {
-        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = lock(&self.shelf);
         let mut read = Read { bytes: 0, total: Some(0) };
         for (place, input) in shelf.iter().zip(&self.inputs) {
             let len = match input {
@@ -103,7 +104,7 @@ impl Files {
 
     /// The worker's view of input `at`; opens it when it is the first to come.
     fn open(&self, at: usize, worker: usize) -> Result<Open, String> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = lock(&self.shelf);
         if matches!(shelf[at], Shelf::Closed) {
             let opened = Shelf::open(&self.inputs[at], self.workers);
             shelf[at] = opened.unwrap_or_else(|error| {
@@ -127,7 +128,7 @@ impl Files {
     /// What became of the inputs, after all workers are done: their reports, completed by what
     /// the threads that read streams have to say.
     pub fn end(&self, reports: &[SourceReport]) -> Vec<InputReport> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = lock(&self.shelf);
         let mut merged = Vec::new();
         for (at, place) in shelf.iter_mut().enumerate() {
             let walked = reports.iter().filter_map(|report| report.inputs.get(at));

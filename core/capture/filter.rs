@@ -15,13 +15,14 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use libpcap::{Dead, Live, Pcap};
 pub(super) use sieve::{Judge, Sieve};
 
 use super::netdev;
+use crate::lock::lock;
 
 const ETHERNET: u16 = 1;
 const RAW: u16 = 101;
@@ -114,7 +115,7 @@ impl Filter {
     /// # Errors
     /// What libpcap says: not every filter has a meaning for every link.
     pub fn for_link(&self, link: u16) -> Result<Program, FilterError> {
-        let mut known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.compiled);
         if let Some(program) = known.get(&link) {
             return program.clone();
         }

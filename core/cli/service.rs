@@ -1,4 +1,4 @@
-//! Tells the service manager how the run goes; see `configs/ringmill.service`.
+//! Tells the service manager how the run goes; see `configs/ringmill@.service`.
 
 use std::time::{Duration, Instant};
 

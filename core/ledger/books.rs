@@ -1,7 +1,7 @@
 //! The ledger while the run goes on: for the manifests of the files that are closed in it, and for
 //! the status page.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::{Counters, Drops, Ledger, Live, Reloads, StageTally, merge};
 use crate::{
     capture::live::RingReport,
     host::Board,
+    lock::lock,
     service::Stuck,
     sinks::{Look, SinkTally, Window, now},
     supply::Supply,
@@ -320,9 +321,4 @@ impl Account {
         self.stages.retain(|rows| rows.rows_in + rows.rows_out + rows.rows_failed > 0);
         self
     }
-}
-
-/// The lock, also after a panic of another holder: the lists are whole between pushes.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -139,10 +139,13 @@ impl Reloader<'_> {
         self.sinks.settle(leaving, blueprint, &run, number);
         run.forget_secret();
 
-        let told = told(&blueprint.stage_labels(), &go_on);
-        let sinks = told_of_sinks(&blueprint.sink_labels(), &keep);
+        let mut new = blueprint.stage_labels();
+        new.retain(|label| !go_on.contains(label));
+        let stages = told("stages", &new);
+        let new = kept.into_iter().filter(|(_, old)| old.is_none());
+        let sinks = told("sinks", &new.map(|(label, _)| label).collect::<Vec<_>>());
         tracing::info!(
-            "reload {number} of `{}` is done; {told}; {sinks}; no worker paused for more than {:.1} ms",
+            "reload {number} of `{}` is done; {stages}; {sinks}; no worker paused for more than {:.1} ms",
             config.document.path().display(),
             pause.as_secs_f64() * 1e3
         );
@@ -193,19 +196,9 @@ impl Reloader<'_> {
     }
 }
 
-fn told(stages: &[String], go_on: &[String]) -> String {
-    let new: Vec<_> = stages.iter().filter(|label| !go_on.contains(label)).cloned().collect();
-    match new.as_slice() {
-        [] => "all stages go on".to_owned(),
-        new => format!("new stages: {}", new.join(", ")),
-    }
-}
-
-fn told_of_sinks(sinks: &[String], keep: &[Option<usize>]) -> String {
-    let new = sinks.iter().zip(keep).filter(|(_, keep)| keep.is_none());
-    let new: Vec<_> = new.map(|(label, _)| label.clone()).collect();
-    match new.as_slice() {
-        [] => "all sinks go on".to_owned(),
-        new => format!("new sinks: {}", new.join(", ")),
+fn told(what: &str, new: &[String]) -> String {
+    match new {
+        [] => format!("all {what} go on"),
+        new => format!("new {what}: {}", new.join(", ")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     chain::{Parts, Remains},
+    lock::lock,
     sinks::SinkOutlet,
 };
 
@@ -58,7 +59,7 @@ impl Shift {
     /// Takes it; for the worker.
     pub(crate) fn take(&self) -> Option<Next> {
         self.due.store(false, Relaxed);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Busy) {
             State::Due(next) => Some(*next),
             other => {
@@ -86,7 +87,7 @@ impl Shift {
 
     /// Lays it ready. One that has ended does not need it.
     pub(crate) fn hand(&self, next: Next) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if !matches!(*state, State::Gone) {
             *state = State::Due(Box::new(next));
             self.due.store(true, Relaxed);
@@ -96,7 +97,7 @@ impl Shift {
     /// Waits until the worker has taken it; `None` if it has ended before.
     pub(crate) fn wait(&self) -> Option<Taken> {
         let waits = |state: &mut State| !matches!(state, State::Done(_) | State::Gone);
-        let waited = self.changed.wait_while(self.lock(), waits);
+        let waited = self.changed.wait_while(lock(&self.state), waits);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut *state) {
             State::Done(taken) => Some(*taken),
@@ -109,13 +110,8 @@ impl Shift {
 
     fn set(&self, to: State) {
         // What was there is dropped behind the lock.
-        let before = std::mem::replace(&mut *self.lock(), to);
+        let before = std::mem::replace(&mut *lock(&self.state), to);
         self.changed.notify_all();
         drop(before);
-    }
-
-    /// The lock, also after a panic of another holder: the state is whole at any time.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

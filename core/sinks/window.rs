@@ -1,12 +1,12 @@
 //! How a sink does, to be looked at from outside while it runs.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use super::{SinkTally, outlet::Share};
-use crate::host::Board;
+use crate::{host::Board, lock::lock};
 
 /// How often it is brought up to date at most.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -51,12 +51,12 @@ impl Window {
 
     /// Whether it is of the sink of this label.
     pub(crate) fn is_of(&self, label: &str) -> bool {
-        self.look.lock().unwrap_or_else(PoisonError::into_inner).tally.sink == label
+        lock(&self.look).tally.sink == label
     }
 
     /// How it does.
     pub(crate) fn look(&self) -> Look {
-        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut look = lock(&self.look).clone();
         let counters = self.board.counters().into_iter();
         look.tally.counters = counters.map(|(_, name, n)| (name, n)).collect();
         look.tally.count(&self.shares);
@@ -64,7 +64,7 @@ impl Window {
     }
 
     pub(super) fn show(&self, with: impl FnOnce(&mut Look)) {
-        with(&mut self.look.lock().unwrap_or_else(PoisonError::into_inner));
+        with(&mut lock(&self.look));
     }
 }
 

@@ -15,7 +15,7 @@
 //! Fragments of IPv6 are dealt by their addresses, so not always to the worker of their flow.
 
 use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
+    Arc, Mutex, Weak,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -25,6 +25,7 @@ use super::{RingError, Setup, program, socket::Socket};
 use crate::{
     capture::netdev,
     config::{Balance, Direction},
+    lock::lock,
 };
 
 /// Members that a group has room for unless one asks for more, which kernels before 5.12 cannot.
@@ -132,7 +133,7 @@ impl Groups {
     }
 
     fn gathering(&self, interface: usize) -> std::sync::MutexGuard<'_, Gathering> {
-        self.gatherings[interface].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gatherings[interface])
     }
 
     /// Puts a socket into the group of its interface, if there is to be one.

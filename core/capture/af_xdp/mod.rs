@@ -52,7 +52,7 @@ mod port;
 mod ring;
 mod socket;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use port::Port;
 pub use ring::Queue;
@@ -61,7 +61,10 @@ use super::{
     live::{Backend, Missing, RingError, Setup},
     netdev,
 };
-use crate::config::{Balance, Clock, Direction};
+use crate::{
+    config::{Balance, Clock, Direction},
+    lock::lock,
+};
 
 /// LINKTYPE of all that XDP runs on.
 const ETHERNET: u16 = 1;
@@ -121,7 +124,7 @@ impl AfXdp {
     /// The program on an interface; a new one where the interface was made anew.
     fn port(&self, interface: usize) -> Result<Arc<Port>, RingError> {
         let name = &self.setup.interfaces[interface];
-        let mut slot = self.ports[interface].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.ports[interface]);
         let state = netdev::state(name)
             .map_err(|error| RingError(format!("the system does not say about {name}: {error}")))?;
         let Some(state) = state else {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     env, io,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use rustix::{
@@ -16,7 +16,7 @@ use super::{
     bpf::{self, Mode, SocketMap},
     device,
 };
-use crate::capture::live::RingError;
+use crate::{capture::live::RingError, lock::lock};
 
 /// An interface with our program on it.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Port {
 
     /// Says how the interface is captured, once, and again where a queue got something else.
     pub(super) fn say(&self, how: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = lock(&self.said);
         if said.insert(how.to_owned()) {
             tracing::info!("{}: {how}", self.name);
         }

@@ -5,10 +5,12 @@ use std::{
     error::Error as _,
     ffi::{CStr, CString, c_char, c_int, c_uint},
     fmt, ptr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use libloading::{Error, os::unix::Library};
+
+use crate::lock::lock;
 
 /// How distributions call the library: Red Hat, SUSE, Arch; Debian, Ubuntu; the one for builds.
 const NAMES: [&str; 3] = ["libpcap.so.1", "libpcap.so.0.8", "libpcap.so"];
@@ -146,7 +148,7 @@ impl Handle {
         };
         // The compiler had global state until libpcap 1.8, and old systems live long.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = lock(&ONE_AT_A_TIME);
         let mut code = BpfProgram { len: 0, instructions: ptr::null_mut() };
         let optimize = 1;
         let (raw, text) = (self.raw, text.as_ptr());

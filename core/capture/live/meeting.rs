@@ -4,7 +4,9 @@
 //! rings; the new one is enabled once all have come. The lock is taken a few times in the life
 //! of an interface, never with packets in hand.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::lock::lock;
 
 /// A meeting of all workers, held again for each generation of an interface.
 #[derive(Debug)]
@@ -21,13 +23,13 @@ impl Meeting {
 
     /// A worker has its ring of this generation.
     pub(super) fn come(&self, generation: u32) {
-        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut came = lock(&self.came);
         *came = if came.0 == generation { (generation, came.1 + 1) } else { (generation, 1) };
     }
 
     /// Whether all have one.
     pub(super) fn is_complete(&self, generation: u32) -> bool {
-        let came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let came = lock(&self.came);
         *came == (generation, self.workers)
     }
 }

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -14,7 +14,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::capture::{netdev, nic};
+use crate::{
+    capture::{netdev, nic},
+    lock::lock,
+};
 
 /// How often the interfaces are looked at.
 pub const LOOK: Duration = Duration::from_millis(250);
@@ -101,7 +104,7 @@ impl Watch {
     pub fn look(&self) {
         for watched in &self.interfaces {
             let Ok(state) = netdev::state(&watched.name) else { continue };
-            let mut notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut notes = lock(&watched.notes);
             let generation = notes.see(&watched.name, state);
             watched.generation.store(generation, Relaxed);
             notes.count(&watched.name);
@@ -111,7 +114,7 @@ impl Watch {
     /// Packets that the cards had dropped when they were last looked at, by their own count.
     pub fn lost(&self) -> u64 {
         let of = |watched: &Watched| -> u64 {
-            let notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let notes = lock(&watched.notes);
             notes.report.nic_dropped.values().sum()
         };
         self.interfaces.iter().map(of).sum()
@@ -121,7 +124,7 @@ impl Watch {
     pub fn end(&self) -> Vec<InterfaceReport> {
         self.look();
         for watched in &self.interfaces {
-            let mut notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut notes = lock(&watched.notes);
             notes.count_now(&watched.name);
         }
         self.reports()
@@ -130,7 +133,7 @@ impl Watch {
     /// What has become of the interfaces when they were last looked at.
     pub fn reports(&self) -> Vec<InterfaceReport> {
         let report = |watched: &Watched| {
-            let notes = watched.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let notes = lock(&watched.notes);
             let mut report = notes.report.clone();
             if !notes.running {
                 report.absent_ms += notes.ms();

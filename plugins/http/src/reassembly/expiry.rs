@@ -88,9 +88,8 @@ impl Reassembly {
     fn first_head(&mut self, id: u32) -> Option<usize> {
         let heads = [0, 1].map(|d| {
             let Dir { work, state, .. } = *self.table.dir(id, d);
-            let partial =
-                self.works.get(work).filter(|_| state == State::Head)?.partial.as_ref()?.seen?;
-            Some((partial.time, d))
+            let partial = self.works.partial(work).filter(|_| state == State::Head)?;
+            Some((partial.seen?.time, d))
         });
         heads.into_iter().flatten().min().map(|(_, d)| d)
     }

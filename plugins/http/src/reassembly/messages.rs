@@ -167,8 +167,7 @@ impl Reassembly {
     ) -> Result {
         let number = self.table.dir(id, d).work;
         let fits = self.works.append(number, rest, self.limits.head_bytes);
-        let work = self.works.get(number);
-        let Some(partial) = work.and_then(|work| work.partial.as_mut()) else { return Ok(()) };
+        let Some(partial) = self.works.partial(number) else { return Ok(()) };
         if partial.kind.is_none() {
             let length = partial.bytes.len();
             // Only what can change the answer is a reason to ask again.
@@ -188,8 +187,6 @@ impl Reassembly {
                 }
             }
         }
-        let work = self.works.get(number);
-        let Some(partial) = work.and_then(|work| work.partial.as_mut()) else { return Ok(()) };
         let end = partial.end.find(&partial.bytes);
         let Some((end, kind)) = end.zip(partial.kind) else {
             let dir = self.table.dir(id, d);

@@ -225,9 +225,14 @@ impl Works {
     /// A head begins to wait, of which no bytes are there yet.
     pub(super) fn begin(&mut self, number: u32, partial: Partial) {
         if let Some(work) = self.all.get_mut(number as usize) {
-            self.bytes += size_of::<Partial>();
+            self.bytes += partial.size();
             **work.partial.insert(self.partials.pop().unwrap_or_default()) = partial;
         }
+    }
+
+    /// The head that waits, if one does.
+    pub(super) fn partial(&mut self, number: u32) -> Option<&mut Partial> {
+        self.get(number)?.partial.as_deref_mut()
     }
 
     /// Adds bytes to a head; up to `most` in all. Whether all fit.
