@@ -51,8 +51,8 @@ pub(super) enum State {
     TrailerLine,
     /// In a body that ends with the connection.
     Close,
-    /// Behind the head of a response whose request is still to come, which may have been HEAD:
-    /// then there is no body.
+    /// Behind the head of a response whose request is still to come, and where its body would be a
+    /// segment begins like another response: after HEAD there is no body.
     Waiting,
     /// After a gap; at the next segment that begins with a head it goes on.
     Lost,
