@@ -155,11 +155,11 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{self, Kind};
+    use crate::head::{Head, Kind};
 
     fn framing(kind: Kind, head: &str) -> Framing {
         let mut framing = Framing::default();
-        head::read(kind, head.as_bytes(), &mut framing);
+        Head::Bytes(head.as_bytes()).read(kind, &mut framing);
         framing
     }
 

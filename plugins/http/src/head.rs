@@ -11,7 +11,7 @@
 
 use std::mem::MaybeUninit;
 
-use httparse::{Error, ParserConfig, Status};
+use httparse::{Error, Header, ParserConfig, Status};
 use ringmill_sdk::is_registered_method;
 
 pub(crate) use crate::flags::Flags;
@@ -61,15 +61,84 @@ pub(crate) trait Take<'a> {
     fn field(&mut self, name: &'a str, value: &'a [u8], cut: bool);
 }
 
-/// Reads the head that `bytes` begin with.
+/// Where httparse puts the fields of one head.
+pub(crate) type Room<'a> = [MaybeUninit<Header<'a>>; MAX_FIELDS];
+
+/// Room for the fields of a head.
 #[inline]
-pub(crate) fn read<'a>(kind: Kind, bytes: &'a [u8], to: &mut impl Take<'a>) -> Flags {
-    let bytes = bytes.get(..MAX_HEAD).unwrap_or(bytes);
-    let read = match kind {
-        Kind::Request => request(bytes, to),
-        Kind::Response => response(bytes, to),
-    };
-    read.unwrap_or_else(|why| lenient::read(kind, bytes, why, to))
+pub(crate) fn room<'a>() -> Room<'a> {
+    [const { MaybeUninit::uninit() }; MAX_FIELDS]
+}
+
+/// A whole head as httparse has read it, not handed on yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parsed<'h, 'a> {
+    start: Start<'a>,
+    fields: &'h [Header<'a>],
+    flags: Flags,
+}
+
+/// A head to be handed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Head<'h, 'a> {
+    Parsed(&'h Parsed<'h, 'a>),
+    /// The bytes begin with it.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> From<&'a [u8]> for Head<'_, 'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> Head<'_, 'a> {
+    /// All of its bytes, or those that begin with it.
+    #[inline]
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Parsed(parsed) => parsed.start.head,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Reads it.
+    #[inline]
+    pub(crate) fn read(self, kind: Kind, to: &mut impl Take<'a>) -> Flags {
+        let bytes = match self {
+            Self::Parsed(parsed) => return parsed.hand_on(to),
+            Self::Bytes(bytes) => bytes.get(..MAX_HEAD).unwrap_or(bytes),
+        };
+        match Parsed::new(kind, bytes, &mut room()) {
+            Ok(parsed) => parsed.hand_on(to),
+            Err(why) => lenient::read(kind, bytes, why, to),
+        }
+    }
+}
+
+impl<'h, 'a> Parsed<'h, 'a> {
+    /// Reads the head that `bytes` begin with; `Err` says why it has to be read line by line.
+    #[inline]
+    pub(crate) fn new(kind: Kind, bytes: &'a [u8], room: &'h mut Room<'a>) -> Result<Self, Flags> {
+        match kind {
+            Kind::Request => request(bytes, room),
+            Kind::Response => response(bytes, room),
+        }
+    }
+
+    /// Of the head with its empty line, in bytes.
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        self.start.head.len()
+    }
+
+    #[inline]
+    fn hand_on(&self, to: &mut impl Take<'a>) -> Flags {
+        to.start(&self.start);
+        self.fields.iter().for_each(|field| to.field(field.name, field.value, false));
+        self.flags
+    }
 }
 
 /// What is to be said of the lines of a head that httparse took.
@@ -84,48 +153,44 @@ fn lines(head: &[u8], fields: usize) -> Flags {
     flags
 }
 
-/// What is to be said of the head; `Err` says why it has to be read line by line.
 #[inline]
-fn request<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<Flags, Flags> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+fn request<'h, 'a>(bytes: &'a [u8], room: &'h mut Room<'a>) -> Result<Parsed<'h, 'a>, Flags> {
     let mut request = httparse::Request::new(&mut []);
-    let length = complete(request.parse_with_uninit_headers(bytes, &mut fields))?;
+    let length = complete(request.parse_with_uninit_headers(bytes, room))?;
     let head = bytes.get(..length).unwrap_or_default();
     let method = request.method.unwrap_or_default().as_bytes();
-    let mut flags = lines(head, request.headers.len());
+    let fields = request.headers;
+    let mut flags = lines(head, fields.len());
     flags.set_if(Flags::UNKNOWN_METHOD, !is_registered_method(method));
-    to.start(&Start {
+    let start = Start {
         head,
         method,
         target: request.path.unwrap_or_default().as_bytes(),
         version: version(request.version),
         ..Start::default()
-    });
-    request.headers.iter().for_each(|field| to.field(field.name, field.value, false));
-    Ok(flags)
+    };
+    Ok(Parsed { start, fields, flags })
 }
 
 #[inline]
-fn response<'a>(bytes: &'a [u8], to: &mut impl Take<'a>) -> Result<Flags, Flags> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+fn response<'h, 'a>(bytes: &'a [u8], room: &'h mut Room<'a>) -> Result<Parsed<'h, 'a>, Flags> {
     let mut response = httparse::Response::new(&mut []);
     let config = ParserConfig::default();
-    let length =
-        complete(config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields))?;
+    let length = complete(config.parse_response_with_uninit_headers(&mut response, bytes, room))?;
     let reason = response.reason.unwrap_or_default().as_bytes();
     let head = bytes.get(..length).unwrap_or_default();
-    let mut flags = lines(head, response.headers.len());
+    let fields = response.headers;
+    let mut flags = lines(head, fields.len());
     flags.set_if(Flags::BAD_STATUS, response.code.is_none_or(|code| !is_status(code)));
-    to.start(&Start {
+    let start = Start {
         head,
         status: response.code,
         // Httparse gives an empty text where the phrase is not ASCII.
         reason: if reason.is_empty() { lenient::reason(bytes) } else { reason },
         version: version(response.version),
         ..Start::default()
-    });
-    response.headers.iter().for_each(|field| to.field(field.name, field.value, false));
-    Ok(flags)
+    };
+    Ok(Parsed { start, fields, flags })
 }
 
 /// RFC 9110, section 15.

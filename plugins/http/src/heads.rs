@@ -4,7 +4,7 @@ use ringmill_sdk::{Counter, Error, Host, Output, Result, Timestamp, arrow_array:
 
 use crate::{
     flow::Epochs,
-    head::{Flags, Kind},
+    head::{Flags, Head, Kind},
     rows::{Rows, Seen, Taken, Told},
 };
 
@@ -58,10 +58,15 @@ impl Heads {
         }
     }
 
-    /// Adds the head that `bytes` begin with as a row, which can be looked at until
-    /// [`settle`](Self::settle) is called.
+    /// Adds a head as a row, which can be looked at until [`settle`](Self::settle) is called.
     #[inline]
-    pub(crate) fn add(&mut self, kind: Kind, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
+    pub(crate) fn add(
+        &mut self,
+        kind: Kind,
+        seen: &Seen,
+        head: Head<'_, '_>,
+        told: &Told<'_>,
+    ) -> Taken {
         let mut seen = *seen;
         if let Some(epochs) = &mut self.epochs {
             match epochs.number(&seen) {
@@ -72,7 +77,7 @@ impl Heads {
                 Err(error) => self.keyless = Some(error),
             }
         }
-        let taken = self.rows(kind).add(&seen, bytes, told);
+        let taken = self.rows(kind).add(&seen, head, told);
         self.tally[kind as usize] += 1;
         for (tally, (_, flag)) in self.tally[2..].iter_mut().zip(COUNTED) {
             *tally += u64::from(taken.flags.has(flag));

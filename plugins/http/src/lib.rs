@@ -246,7 +246,7 @@ impl Http {
                 _ => continue,
             };
             let seen = seen_by(packet, &self.flows);
-            self.heads.add(kind, &seen, packet.payload(), &Told::default());
+            self.heads.add(kind, &seen, packet.payload().into(), &Told::default());
             self.heads.settle(kind)?;
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::{
     fields::Column,
     flags::Tally,
     framing::Framing,
-    head::{self, Flags, Kind},
+    head::{Flags, Head, Kind},
     mix::Mix,
 };
 use writer::Writer;
@@ -271,9 +271,9 @@ impl Rows {
         self.bytes
     }
 
-    /// Adds the head that `bytes` begin with as one row.
+    /// Adds a head as one row.
     #[inline]
-    pub(crate) fn add(&mut self, seen: &Seen, bytes: &[u8], told: &Told<'_>) -> Taken {
+    pub(crate) fn add(&mut self, seen: &Seen, head: Head<'_, '_>, told: &Told<'_>) -> Taken {
         let row = self.rows;
         self.time.push(seen.time);
         if let Some(epoch) = &mut self.epoch {
@@ -296,7 +296,7 @@ impl Rows {
         let waiting = std::mem::take(&mut self.waiting).for_another();
         let kind = self.kind;
         let mut writer = Writer::new(self, waiting);
-        let mut flags = head::read(kind, bytes, &mut writer);
+        let mut flags = head.read(kind, &mut writer);
         flags.set(writer.flags);
         flags.set(told.flags);
         let Writer { head, mut waiting, mut size, framing, .. } = writer;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     boundary,
     framing::{Body, Framing, Method},
-    head::{self, Flags, Kind},
+    head::{Flags, Head, Kind},
     heads::Heads,
     rows::Told,
 };
@@ -45,7 +45,7 @@ impl Reassembly {
         flow.exchange = flow.exchange.saturating_add(1);
         let exchange = flow.exchange;
         let told = Told { flags: message.flags, exchange: Some(exchange), ..Told::default() };
-        let taken = heads.add(Kind::Request, &message.seen, message.bytes, &told);
+        let taken = heads.add(Kind::Request, &message.seen, message.head, &told);
         if room {
             let request = Request {
                 method: taken.framing.method,
@@ -96,11 +96,11 @@ impl Reassembly {
         };
         let framing = if !paired && self.may_wait(id, d, message, others_wait, heads)? {
             let mut framing = Framing::default();
-            head::read(Kind::Response, message.bytes, &mut framing);
+            message.head.read(Kind::Response, &mut framing);
             self.hold(id, d, message, framing);
             framing
         } else {
-            let Message { seen, bytes, flags, .. } = *message;
+            let Message { seen, flags, .. } = *message;
             let held = Held {
                 seen,
                 seq: message.seq,
@@ -110,7 +110,7 @@ impl Reassembly {
                 flags,
                 framing: Framing::default(),
             };
-            self.write(id, &held, bytes, paired, heads)?
+            self.write(id, &held, message.head, paired, heads)?
         };
         let after = boundary::is_status_line(message.after);
         Ok(self.after(id, d, &framing, method, after))
@@ -244,11 +244,11 @@ impl Reassembly {
         if self.table.dir(id, d).work == NONE {
             self.table.dir(id, d).work = self.works.add(id);
         }
-        let Message { seen, seq, ack, bytes, flags, .. } = *message;
+        let Message { seen, seq, ack, flags, .. } = *message;
         let dir = self.table.dir(id, d);
         dir.clear(Dir::WAITED);
         let (work, before) = (dir.work, dir.has(Dir::BEFORE));
-        let head = self.works.spare.copy(bytes);
+        let head = self.works.spare.copy(message.head.bytes());
         self.works.hold(work, Held { seen, seq, ack, before, head, flags, framing });
     }
 
@@ -307,7 +307,7 @@ impl Reassembly {
             self.go_on(id, d);
         }
         let Some(held) = self.works.take_held(work) else { return Ok(()) };
-        self.write(id, &held, &held.head, paired, heads)?;
+        self.write(id, &held, Head::Bytes(&held.head), paired, heads)?;
         if let Some(method) = method {
             if stopped {
                 let body = self.after(id, d, &held.framing, Some(method), false);
@@ -325,7 +325,7 @@ impl Reassembly {
         &mut self,
         id: u32,
         response: &Held,
-        bytes: &[u8],
+        head: Head<'_, '_>,
         paired: bool,
         heads: &mut Heads,
     ) -> Result<Framing> {
@@ -345,7 +345,7 @@ impl Reassembly {
                 told.exchange = (flow.pending == NONE).then_some(flow.exchange.saturating_add(1));
             }
         }
-        let taken = heads.add(Kind::Response, &response.seen, bytes, &told);
+        let taken = heads.add(Kind::Response, &response.seen, head, &told);
         heads.settle(Kind::Response)?;
         let is_final = !taken.framing.is_interim();
         if paired && is_final {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     boundary::{self, End, LONGEST_LINE, Start},
     framing::Body,
-    head::{Flags, Kind},
+    head::{self, Flags, Head, Kind, Parsed},
     heads::Heads,
     rows::Seen,
 };
@@ -31,7 +31,7 @@ pub(super) struct Message<'a> {
     pub seen: Seen,
     pub seq: u32,
     pub ack: Option<u32>,
-    pub bytes: &'a [u8],
+    pub head: Head<'a, 'a>,
     /// When its last byte was seen.
     pub end: i64,
     pub flags: Flags,
@@ -117,20 +117,24 @@ impl Reassembly {
                 return Ok(());
             }
         };
-        let mut end = End::default();
         let seq = dir.next;
+        let most = rest.get(..self.limits.head_bytes).unwrap_or(rest);
         if let Some(kind) = kind
-            && let Some(at) = end.find(rest)
-            && at <= self.limits.head_bytes
+            && let mut room = head::room()
+            && let parsed = Parsed::new(kind, most, &mut room)
+            && let Some(end) = match &parsed {
+                Ok(parsed) => Some(parsed.length()),
+                Err(_) => End::default().find(most),
+            }
         {
-            dir.next = dir.next.wrapping_add(length(at));
-            let (bytes, after) = rest.split_at(at);
+            dir.next = dir.next.wrapping_add(length(end));
+            let (bytes, after) = rest.split_at(end);
             let message = Message {
                 kind,
                 seen: segment.seen,
                 seq,
                 ack: segment.ack,
-                bytes,
+                head: parsed.as_ref().map_or(Head::Bytes(bytes), Head::Parsed),
                 end: segment.seen.time.0,
                 flags: Flags::default(),
                 after,
@@ -208,7 +212,7 @@ impl Reassembly {
             seen: partial.seen.unwrap_or(segment.seen),
             seq: begin,
             ack: partial.ack,
-            bytes: &partial.bytes[..end],
+            head: Head::Bytes(&partial.bytes[..end]),
             end: segment.seen.time.0,
             flags: Flags::default(),
             after: rest.get(end.saturating_sub(before as usize)..).unwrap_or_default(),
@@ -285,7 +289,7 @@ impl Reassembly {
             seen,
             seq: partial.seq,
             ack: partial.ack,
-            bytes: &partial.bytes,
+            head: Head::Bytes(&partial.bytes),
             end: seen.time.0,
             flags,
             after: b"",

@@ -8,7 +8,7 @@ use super::{CLIENT, SERVER, SINGLE};
 use crate::{
     Http,
     flags::Flags,
-    head::{self, Kind, Start, Take},
+    head::{Head, Kind, Start, Take},
     rows::{Rows, Told},
 };
 
@@ -34,7 +34,7 @@ impl<'a> Take<'a> for Taken {
 fn read(head: &[u8]) -> (String, usize) {
     let kind = if head.starts_with(b"HTTP/") { Kind::Response } else { Kind::Request };
     let (mut taken, mut text) = (Taken::default(), String::new());
-    head::read(kind, head, &mut taken).write(&mut text);
+    Head::Bytes(head).read(kind, &mut taken).write(&mut text);
     (text, taken.fields)
 }
 
@@ -166,7 +166,9 @@ fn what_is_refused_has_a_reason() {
                 head[at] = byte;
                 for end in [head.len(), at + 1, at + 2, at + 9] {
                     let head = &head[..end.min(head.len())];
-                    rows.add(&super::speed::seen(), head, &Told::default()).flags.write(&mut text);
+                    rows.add(&super::speed::seen(), head.into(), &Told::default())
+                        .flags
+                        .write(&mut text);
                     let has_reason = text.split(',').any(|flag| !marks.contains(&flag));
                     let is_refused = text.contains("malformed");
                     assert!(has_reason || !is_refused, "{}: {text}", head.escape_ascii());
@@ -257,7 +259,7 @@ fn cost(head: &[u8]) -> Duration {
     let kind = if head.starts_with(b"HTTP/") { Kind::Response } else { Kind::Request };
     let mut rows = Rows::new(kind);
     let begin = Instant::now();
-    rows.add(&seen, head, &Told::default());
+    rows.add(&seen, head.into(), &Told::default());
     let cost = begin.elapsed();
     assert_eq!(rows.len(), 1);
     cost

@@ -60,7 +60,7 @@ fn rows_of(head: &[u8]) -> f64 {
     let mut last = None;
     let result = time(|| {
         for _ in 0..ROWS {
-            rows.add(&seen, black_box(head), &Told::default());
+            rows.add(&seen, black_box(head).into(), &Told::default());
         }
         last = rows.finish().unwrap();
     });
