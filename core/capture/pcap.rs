@@ -87,6 +87,44 @@ impl Reader {
         }))
     }
 
+    /// Reads record after record from offset `from` of `bytes` on, for as long as `take` wants the
+    /// next one; it gets the offsets at which each begins and ends. Gives the offset that it came
+    /// to: where no more is wanted, or what is not a whole record in this machine's byte order,
+    /// of which [`step`](Self::step) says what it is.
+    ///
+    /// The same as steps, and a third of their instructions: most captures are read by this alone.
+    #[inline]
+    pub fn run<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        from: usize,
+        mut take: impl FnMut(Frame<'a>, std::ops::Range<usize>) -> bool,
+    ) -> usize {
+        let Self { layout: Layout { swapped, unit, extra }, link, limit, .. } = *self;
+        let mut at = from;
+        while !swapped
+            && let Some(&[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3]) =
+                bytes.get(at..).and_then(<[u8]>::first_chunk::<RECORD_HEADER>)
+            && let captured = u32::from_ne_bytes([c0, c1, c2, c3])
+            && captured <= limit
+            && let begin = at + RECORD_HEADER + extra
+            && let Some(data) = bytes.get(begin..begin + captured as usize)
+        {
+            let seconds = i64::from(u32::from_ne_bytes([s0, s1, s2, s3]));
+            let fraction = i64::from(u32::from_ne_bytes([f0, f1, f2, f3]));
+            let time = seconds * 1_000_000_000 + fraction * i64::from(unit);
+            let wire_len = u32::from_ne_bytes([w0, w1, w2, w3]);
+            let end = begin + captured as usize;
+            let wants_more = take(Frame { time, data, wire_len, link, interface: 0 }, at..end);
+            at = end;
+            if !wants_more {
+                break;
+            }
+        }
+        self.offset += (at - from) as u64;
+        at
+    }
+
     /// Reads one record from the front of `bytes`.
     #[inline]
     pub fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {

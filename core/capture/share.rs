@@ -35,10 +35,16 @@ impl Share {
         Self { worker: worker as u64, workers: workers as u64 }
     }
 
+    /// Whether all frames are this worker's.
+    #[inline]
+    pub fn is_all(self) -> bool {
+        self.workers == 1
+    }
+
     /// Whether the frame is this worker's. Frames without IP are the first worker's.
     #[inline]
     pub fn has(self, frame: &[u8], link: u16) -> bool {
-        if self.workers == 1 {
+        if self.is_all() {
             return true;
         }
         let hash = addresses(frame, link).map_or(0, mix);

@@ -28,6 +28,12 @@ impl Sieve {
         Self { filter, met: Vec::new() }
     }
 
+    /// Whether it lets everything through.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.filter.is_none()
+    }
+
     /// Who judges the frames of `link`.
     #[inline]
     pub(crate) fn judge(&mut self, link: u16) -> Judge<'_> {

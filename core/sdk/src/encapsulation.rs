@@ -106,8 +106,16 @@ impl Step {
 /// assert_eq!(way.to_string(), "gre/erspan_2/ethernet");
 /// ```
 #[repr(transparent)]
-#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Encapsulation([u8; 6]);
+
+// Derived, it would be a call for every packet.
+impl Default for Encapsulation {
+    #[inline]
+    fn default() -> Self {
+        Self([0; 6])
+    }
+}
 
 impl Encapsulation {
     /// Adds a step inside those already there. Where there is no room, the last one becomes

@@ -121,7 +121,7 @@ const fn padded<const N: usize>(text: &str) -> [u8; N] {
 pub(crate) fn push<T>(to: &mut RVec<T>, value: T) {
     let length = to.len();
     if length == to.capacity() {
-        return to.push(value);
+        to.reserve(1);
     }
     // SAFETY: there is room for one more than `length`, where nothing lives yet; behind it all
     // up to the new length are initialized.
