@@ -10,8 +10,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use ringmill_bench::compare::{Capture, PROGRAMS, Places, Program, Run, Runs, WORKLOADS, measure};
+use ringmill_bench::compare::{
+    Capture, PROGRAMS, Places, Program, Run, Runs, WORKLOADS,
+    live::{self, Received},
+    measure,
+};
 use ringmill_bench::cpu::{median, nanos_per};
+use ringmill_bench::workload::Mix;
 
 /// Measures the engine beside its peers, CPU time of whole processes.
 #[derive(Parser)]
@@ -28,21 +33,25 @@ struct Options {
     /// Rounds, of which medians are told.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only these workloads.
+    /// Only these workloads; `live` is the campus one, received on an interface.
     #[arg(long)]
     only: Vec<String>,
+    /// Packets a second that are sent to an interface.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pps: u64,
     /// Megabytes of the `campus` capture; the others are smaller in proportion.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     size: u64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Options { folder, engine, floor, rounds, only, size } = Options::parse();
+    let Options { folder, engine, floor, rounds, only, size, pps } = Options::parse();
     fs::create_dir_all(&folder)?;
     let places = Places { folder, engine, floor };
     let mut out = io::stdout().lock();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     for (name, mix, share) in WORKLOADS {
-        if !only.is_empty() && !only.iter().any(|only| only == name) {
+        if !wanted(name) {
             continue;
         }
         let capture = Capture::make(name, *mix, size * share * 1000, &places.folder)?;
@@ -56,7 +65,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         writeln!(out)?;
     }
+    if wanted("live") {
+        let capture = Capture::make("campus", Mix::Campus, size * 1_000_000, &places.folder)?;
+        match live::measure(&capture, &places, rounds, pps) {
+            Ok(received) => live_table(&mut out, pps, &received)?,
+            Err(why) => writeln!(out, "left out: live, {why}")?,
+        }
+    }
     Ok(())
+}
+
+fn live_table(out: &mut impl Write, pps: u64, received: &[Received]) -> io::Result<()> {
+    writeln!(out, "live: the campus capture over a veth pair, {pps} packets a second\n")?;
+    writeln!(out, "| receiver | CPU ns a packet | in bare readers | wanted | sent | received |")?;
+    writeln!(out, "|---|---|---|---|---|---|")?;
+    for Received { name, nanos, ratio, packets, sent } in received {
+        let wanted = if *ratio <= live::WANTED { "met" } else { "missed" };
+        let wanted = format!("{}, {wanted}", live::WANTED);
+        writeln!(out, "| {name} | {nanos:.1} | {ratio:.2} | {wanted} | {sent} | {packets} |")?;
+    }
+    writeln!(out)
 }
 
 fn table(out: &mut impl Write, capture: &Capture, runs: &Runs) -> io::Result<()> {

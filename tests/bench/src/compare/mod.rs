@@ -1,5 +1,6 @@
 //! Runs programs in turn on the same capture and takes their CPU time.
 
+pub mod live;
 mod programs;
 
 use std::collections::BTreeMap;

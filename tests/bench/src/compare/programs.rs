@@ -185,22 +185,38 @@ fn engine(
     out: &Path,
     chain: &Chain,
 ) -> io::Result<Vec<String>> {
+    let source = format!("from = \"file\"\nfiles = [{:?}]", capture.path);
+    reading(&source, places, out, chain)
+}
+
+/// The engine with one worker on a live interface, with a ring of so many mebibytes.
+pub(super) fn live(
+    places: &Places,
+    out: &Path,
+    interface: &str,
+    ring: u32,
+    redact: bool,
+) -> io::Result<Vec<String>> {
+    let source = format!("from = \"af_packet\"\ninterface = {interface:?}\nring_mib = {ring}");
+    reading(&source, places, out, &Chain { redact, ..Chain::WHOLE })
+}
+
+fn reading(source: &str, places: &Places, out: &Path, chain: &Chain) -> io::Result<Vec<String>> {
     let Chain { workers, reassemble, redact, store } = chain;
     let parquet = format!("use = \"parquet\"\ndirectory = {:?}", out.join("parquet"));
+    let store = if *store { &parquet } else { "use = \"discard\"" };
     let config = format!(
         "allow_identifiable = {}\n\
          [engine]\nworkers = {workers}\nledger = {:?}\n\
-         [capture]\nfrom = \"file\"\nfiles = [{:?}]\n\
+         [capture]\n{source}\n\
          [[stage]]\nuse = \"decode\"\n[[stage]]\nuse = \"classify\"\n\
          [[stage]]\nuse = \"http\"\nreassemble = {reassemble}\n\
          [[stage]]\nuse = \"user_agent\"\n{}\
          [[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n\
-         [[sink]]\n{}\n",
+         [[sink]]\n{store}\n",
         !redact,
         out.join("ledger.json"),
-        capture.path,
         if *redact { "[[stage]]\nuse = \"redact\"\n" } else { "" },
-        if *store { &parquet } else { "use = \"discard\"" },
     );
     let path = out.join("engine.toml");
     fs::write(&path, config)?;
@@ -219,7 +235,7 @@ fn words(paths: &[&Path]) -> Vec<String> {
 }
 
 /// The number that stands before the first such word.
-fn number_before(text: &str, word: &str) -> Option<u64> {
+pub(super) fn number_before(text: &str, word: &str) -> Option<u64> {
     let before = &text[..text.find(word)?];
     let digits = before.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
     before[digits..].parse().ok()
