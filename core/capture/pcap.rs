@@ -183,14 +183,15 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::super::format::samples::{PcapFile, PcapKind};
-    use super::super::format::{FormatError, Reader, Step};
+    use super::super::format::{self, FormatError, Step};
+    use super::{FILE_HEADER, Layout, Reader};
 
     #[test]
     fn every_layout_is_read_alike() {
         for kind in PcapKind::ALL {
             let mut file = PcapFile::new(kind, 65_535, 0x1400_0071);
             file.packet(7, 123_456, b"abcde", 900);
-            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(kind.name);
+            let (mut reader, used) = format::Reader::detect_all(&file.bytes).expect(kind.name);
             let Step::Frame { frame, used: more } = reader.step(&file.bytes[used..]) else {
                 panic!("{}: no frame", kind.name);
             };
@@ -204,6 +205,40 @@ mod tests {
                 kind.name
             );
             assert_eq!(reader.step(&[]), Step::More, "{}", kind.name);
+        }
+    }
+
+    /// Whatever the layout, and wherever the file ends: a run is as many steps.
+    #[test]
+    fn a_run_takes_what_steps_would() {
+        for kind in PcapKind::ALL {
+            let mut file = PcapFile::new(kind, 65_535, 1);
+            let packets: [&[u8]; 4] = [b"abc", b"", b"defgh", b"i"];
+            for (packet, second) in packets.iter().zip(1..) {
+                file.packet(second, 5, packet, 9);
+            }
+            let layout = Layout::of(file.bytes[..4].try_into().unwrap()).unwrap();
+            for end in FILE_HEADER..=file.bytes.len() {
+                let bytes = &file.bytes[..end];
+                for most in 1..=packets.len() {
+                    let start = Reader::new(layout, bytes).unwrap().unwrap();
+                    let (mut steps, mut at, mut expected) = (start.clone(), FILE_HEADER, vec![]);
+                    while expected.len() < most
+                        && !layout.swapped
+                        && let Step::Frame { frame, used } = steps.step(&bytes[at..])
+                    {
+                        expected.push((frame, at..at + used));
+                        at += used;
+                    }
+                    let (mut run, mut got) = (start, vec![]);
+                    let came_to = run.run(bytes, FILE_HEADER, |frame, place| {
+                        got.push((frame, place));
+                        got.len() < most
+                    });
+                    let case = format!("{}, {end} bytes, {most} packets", kind.name);
+                    assert_eq!((got, came_to, run), (expected, at, steps), "{case}");
+                }
+            }
         }
     }
 
@@ -222,7 +257,7 @@ mod tests {
         for (name, seconds, fraction, time) in cases {
             let mut file = PcapFile::new(PcapKind::ALL[0], 65_535, 1);
             file.packet(*seconds, *fraction, b"", 0);
-            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(name);
+            let (mut reader, used) = format::Reader::detect_all(&file.bytes).expect(name);
             let Step::Frame { frame, .. } = reader.step(&file.bytes[used..]) else {
                 panic!("{name}: no frame");
             };
@@ -247,7 +282,7 @@ mod tests {
             let mut file = PcapFile::new(PcapKind::ALL[0], *snaplen, 1);
             file.packet(0, 0, b"x", 1);
             file.record_header(0, 0, *length, *length);
-            let (mut reader, used) = Reader::detect_all(&file.bytes).expect(name);
+            let (mut reader, used) = format::Reader::detect_all(&file.bytes).expect(name);
             let (whole, error) = reader.whole(&file.bytes[used..]);
             assert_eq!(whole, 17, "{name}");
             let expected =
@@ -264,7 +299,7 @@ mod tests {
             for kind in PcapKind::ALL {
                 let mut file = PcapFile::new(kind, 65_535, 1);
                 file.version(major, minor);
-                let found = Reader::detect_all(&file.bytes).map(|_| ());
+                let found = format::Reader::detect_all(&file.bytes).map(|_| ());
                 let expected =
                     if good { Ok(()) } else { Err(FormatError::Version { major, minor }) };
                 assert_eq!(found, expected, "{} {major}.{minor}", kind.name);
