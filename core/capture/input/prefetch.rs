@@ -10,19 +10,32 @@
 pub const AHEAD: usize = 4096;
 const LINE: usize = 64;
 
+/// Of a record longer than that many lines one in so many is loaded and not just asked for.
+/// Processors drop what is asked for while too much is under way: a loop that only asks runs ahead
+/// of its memory and finds its next records missing (40 ns a packet in place of 30), one that also
+/// loads waits for it. Small records ask for too little to run ahead.
+const LOADED: usize = 4;
+
 /// After a step from offset `from` to `to`: asks for the lines that begin in
-/// `from + AHEAD .. to + AHEAD`.
+/// `from + AHEAD .. to + AHEAD`. Gives something of what it loaded, which the caller has to use.
 ///
-/// Steps that follow each other ask for each line once. A no-op where there is no such
-/// instruction.
+/// Steps that follow each other ask for each line once. Where there is no such instruction it only
+/// loads.
 #[inline]
-pub fn lines(bytes: &[u8], from: usize, to: usize) {
+#[must_use]
+pub fn lines(bytes: &[u8], from: usize, to: usize) -> u8 {
     let end = to.saturating_add(AHEAD).min(bytes.len());
     let mut at = from.saturating_add(AHEAD).next_multiple_of(LINE);
+    let is_long = to.saturating_sub(from) > LOADED * LINE;
+    let mut loaded = 0;
     while at < end {
-        line(&bytes[at]);
+        match is_long && (at / LINE).is_multiple_of(LOADED) {
+            true => loaded ^= bytes[at],
+            false => line(&bytes[at]),
+        }
         at += LINE;
     }
+    loaded
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -50,10 +63,10 @@ mod tests {
         let bytes = vec![0; 3 * AHEAD + 7];
         for from in [0, 1, 63, AHEAD, 2 * AHEAD + 6, bytes.len()] {
             for to in [from, from + 60, bytes.len()] {
-                lines(&bytes, from, to);
+                _ = lines(&bytes, from, to);
             }
         }
-        lines(&[], 0, 0);
-        lines(&bytes, usize::MAX - AHEAD - 64, usize::MAX);
+        _ = lines(&[], 0, 0);
+        _ = lines(&bytes, usize::MAX - AHEAD - 64, usize::MAX);
     }
 }
