@@ -251,6 +251,25 @@ impl Feed {
     }
 }
 
+/// What takes requests from standard input to `out.jsonl`, in a chain that keeps their numbers.
+pub(crate) fn config(directory: &Path) -> String {
+    format!(
+        "[engine]\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
+         [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\n\
+         use = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\n\
+         use = \"jsonl\"\npath = {:?}\n",
+        common::key_file(directory),
+        directory.join("out.jsonl"),
+    )
+}
+
+/// The config with more before a stage.
+pub(crate) fn before(config: &str, stage: &str, more: &str) -> String {
+    let stage = format!("[[stage]]\nuse = {stage:?}");
+    assert!(config.contains(&stage), "{config}");
+    config.replace(&stage, &format!("{more}{stage}"))
+}
+
 /// The config with a place for the ledger.
 pub(crate) fn with_ledger(text: &str, directory: &Path) -> String {
     text.replace("[engine]", &format!("[engine]\nledger = {:?}", directory.join("ledger.json")))
@@ -272,7 +291,7 @@ pub(crate) fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
 /// Each request's number and client in a file.
 fn requests(path: &Path) -> Vec<(u32, String)> {
     let number = |uri: &str| uri.strip_prefix("/m/").expect(uri).parse().expect(uri);
-    if path.extension().is_some_and(|ending| ending == "jsonl") {
+    if path.extension().is_none_or(|ending| ending != "parquet") {
         let both = |row: &common::Row| {
             (number(text(row, "uri").unwrap()), text(row, "src_ip").unwrap().to_owned())
         };
