@@ -27,7 +27,7 @@ fn a_run_is_ready_alive_and_at_its_end_stopping() {
 #[test]
 fn a_reload_is_told_from_its_begin_to_its_end() {
     let mut scene = Scene::new("", "use = \"good\"");
-    scene.told("READY=1");
+    scene.told_until("READY=1");
     // The change, and what is said of it.
     let rows = [
         ("use = \"good\"", "use = \"goof\"", "the reload is refused, and all goes on as it was: "),

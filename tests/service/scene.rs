@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     manager: UnixDatagram,
     /// What the manager was told so far.
     told: Vec<String>,
+    /// How much of that was asked for in order.
+    read: usize,
     fed: bool,
 }
 
@@ -56,7 +58,7 @@ impl Scene {
             .stderr(File::create(path("stderr")).unwrap())
             .spawn()
             .unwrap();
-        Self { folder, engine, manager, told: Vec::new(), fed: false }
+        Self { folder, engine, manager, told: Vec::new(), read: 0, fed: false }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -119,13 +121,14 @@ impl Scene {
         self.until(line, |scene| scene.told.iter().any(|told| told == line).then_some(()));
     }
 
-    /// What the manager is told up to a line that begins so.
+    /// What the manager is told up to a line that begins so, from where this ended the last time.
     pub(crate) fn told_until(&mut self, begin: &str) -> Vec<String> {
-        let before = self.told.len();
-        self.until(begin, |scene| {
-            let at = scene.told[before..].iter().position(|line| line.starts_with(begin))?;
-            Some(scene.told[before..=before + at].to_vec())
-        })
+        let before = self.read;
+        self.read = 1 + self.until(begin, |scene| {
+            let at = scene.told[before..].iter().position(|line| line.starts_with(begin));
+            at.map(|at| before + at)
+        });
+        self.told[before..self.read].to_vec()
     }
 
     /// What the manager is told in a while.
