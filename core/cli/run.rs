@@ -13,13 +13,14 @@ use super::{
     reload, service::Manager, signals::Signals,
 };
 
-pub(super) fn check(arguments: &ConfigArgs) -> u8 {
+pub(super) fn check(arguments: &ConfigArgs, quiet: bool) -> u8 {
     let checked = load(arguments).map_err(StartError::from).and_then(|config| {
         let engine = Engine::new(config)?;
         let inputs = engine.inputs()?;
         Ok((engine, inputs.len()))
     });
     match checked {
+        Ok(_) if quiet => DONE,
         Ok((engine, inputs)) => print(&describe::plan(&engine, inputs)),
         Err(error) => {
             complain(&error.to_string());
