@@ -120,27 +120,23 @@ impl Reloader<'_> {
 
     /// Does it once, and gives what there is to say; after an error all is as it was before.
     fn reload(&mut self) -> Result<String, String> {
-        let config = (self.load)().map_err(|error| error.to_string())?;
+        let said = |error: ConfigError| error.to_string();
+        let config = (self.load)().map_err(said)?;
         frozen::check(&self.now.config, &config)?;
-        let sinks = config.sinks.iter().map(|sink| &sink.plugged);
-        let all = config.stages.iter().chain(sinks);
-        let loads = all.map(|plugged| self.reach.check_plugin(plugged, &config));
-        loads.collect::<Result<(), _>>().map_err(|error| error.to_string())?;
-        let blueprint = Blueprint::new(&config, self.linked).map_err(|error| error.to_string())?;
+        let blueprint = self.found(&config).map_err(said)?;
         // Before the files that it looks at are read.
         let marks = Marks::of(&blueprint);
         let go_on = self.stages_that_go_on(&marks);
         let kept = self.sinks_that_go_on(&config, &marks);
         let goes_on = marks.stages.iter().map(|(label, _)| go_on.contains(label));
         let goes_on = goes_on.chain(kept.iter().map(|(_, old)| old.is_some()));
-        for ((plugged, _, named), goes_on) in blueprint.files().zip(goes_on) {
-            let mut named = named.iter().filter(|_| !goes_on);
-            let reached = named.try_for_each(|named| self.reach.check(named, plugged, &config));
-            reached.map_err(|error| error.to_string())?;
+        for ((plugged, _, named), _) in blueprint.files().zip(goes_on).filter(|(_, same)| !same) {
+            let reached = |named| self.reach.check(named, plugged, &config);
+            named.iter().try_for_each(reached).map_err(said)?;
         }
         let run = self.now.run.next().map_err(|error| error.to_string())?;
         let (run, number) = (Arc::new(run), self.now.run.books.reloads().done + 1);
-        let plan = Plan::of(blueprint, &config, &run).map_err(|error| error.to_string())?;
+        let plan = Plan::of(blueprint, &config, &run).map_err(said)?;
         let blueprint = &plan.blueprint;
         let same = |label: &String| {
             go_on.contains(label) || kept.iter().any(|(it, old)| old.is_some() && it == label)
@@ -195,6 +191,14 @@ impl Reloader<'_> {
         });
         self.now = Now { config, run, marks };
         Ok(done)
+    }
+
+    /// Where the config's stages and sinks come from.
+    fn found(&self, config: &Config) -> Result<Blueprint, ConfigError> {
+        let sinks = config.sinks.iter().map(|sink| &sink.plugged);
+        let mut all = config.stages.iter().chain(sinks);
+        all.try_for_each(|plugged| self.reach.check_plugin(plugged, config))?;
+        Blueprint::new(config, self.linked)
     }
 
     /// What each worker's chain is made of but for the stages that go on.
