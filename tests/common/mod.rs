@@ -111,14 +111,18 @@ pub fn run(config: &Path, arguments: &[&str]) -> Output {
     output
 }
 
-/// All rows of a JSON Lines file, compressed or not; none where the file does not exist.
-pub fn rows(path: &Path) -> Vec<Row> {
+/// What is in a JSON Lines file, compressed or not; nothing where it does not exist.
+pub fn lines(path: &Path) -> String {
     let mut bytes = fs::read(path).unwrap_or_default();
     if path.extension().is_some_and(|ending| ending == "zst") {
         bytes = zstd::decode_all(&*bytes).unwrap();
     }
-    let text = String::from_utf8(bytes).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    String::from_utf8(bytes).unwrap()
+}
+
+/// All rows of a JSON Lines file; none where the file does not exist.
+pub fn rows(path: &Path) -> Vec<Row> {
+    lines(path).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 /// The heads in one capture, addresses as they were.
