@@ -1,6 +1,7 @@
 //! The chain of one worker: its stages, in order, and the way of the records through them.
 
 mod blueprint;
+mod files;
 mod meter;
 
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use arrow_schema::SchemaRef;
 use crossbeam_utils::CachePadded;
 use ringmill_sdk::{Batch, DynStage, Error, ErrorKind, Output, Timestamp};
 
-pub(crate) use blueprint::labels;
 pub use blueprint::{Blueprint, BuildError, Entry};
+pub(crate) use files::Named;
 pub use meter::Meter;
 use meter::Watch;
 

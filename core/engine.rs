@@ -26,8 +26,8 @@ use crate::{
     ledger::{Counters, Ledger, Live, StageTally, Tally, WorkerTally},
     manifest::Manifest,
     plan::Plan,
-    reload::{Load, Now, Reloader},
-    service::{self, Hook, Watchdog},
+    reload::{Load, Now, Reload, Reloader, Tell},
+    service::{self, Hook, Reach, Watchdog},
     sinks::{self, SinkOutlet, Sinks, Stamp, Terrain},
     status::{self, Bound, PageGuard, Scene},
     supply::{self, Supply},
@@ -69,8 +69,8 @@ pub struct Engine {
     linked: Vec<Factory>,
     run: Arc<Run>,
     plan: Plan,
-    /// Who asks for a reload, and where the config is then read.
-    reload: Option<(Arc<AtomicBool>, Load)>,
+    /// Who asks for a reload, where the config is then read, and who is told what became of it.
+    reload: Option<(Arc<AtomicBool>, Load, Tell)>,
     filter: Option<Arc<Filter>>,
     guard: Option<PageGuard>,
     live: Vec<Arc<CachePadded<Live>>>,
@@ -126,13 +126,15 @@ impl Engine {
 
     /// Lets the config be changed while the engine runs: whenever `asked` is set, which the engine
     /// then clears, it is read again by `load`, and what is new takes the place of what was. What
-    /// cannot be had is told in the log, and all goes on as it was.
+    /// cannot be had is refused, and all goes on as it was. The log says what becomes of each, and
+    /// `tell` is told.
     pub fn reload_when(
         &mut self,
         asked: Arc<AtomicBool>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+        tell: impl Fn(Reload<'_>) + Send + Sync + 'static,
     ) {
-        self.reload = Some((asked, Box::new(load)));
+        self.reload = Some((asked, Box::new(load), Box::new(tell)));
     }
 
     /// Setting it ends the run at the next batch.
@@ -195,9 +197,11 @@ impl Engine {
         let started = sinks::now().0;
         let capture = (from, self.places(from)?);
         let manifest = self.manifest(capture, started);
-        if self.confined {
-            service::confine(&self.config, &self.plan, from).map_err(StartError::User)?;
-        }
+        let reach = if self.confined {
+            service::confine(&self.config, &self.plan.blueprint, from).map_err(StartError::User)?
+        } else {
+            Reach::default()
+        };
         let stamp = Stamp::new(&manifest.id, self.config.engine.sensor.as_deref());
         self.run.begins(manifest);
         self.run.books.begin(Arc::clone(&supply));
@@ -228,7 +232,7 @@ impl Engine {
         let mut sinks = Sinks::start(&self.plan.blueprint, &self.run, terrain)
             .map_err(|failed| failed.at(&self.config))?;
         self.run.books.chain(self.plan.blueprint.stage_labels(), 0);
-        let ends = match self.work(&mut sinks, &*supply, capture, started) {
+        let ends = match self.work(&mut sinks, &reach, &*supply, capture, started) {
             Ok(ends) => ends,
             Err(error) => {
                 sinks.join();
@@ -260,6 +264,7 @@ impl Engine {
     fn work(
         &self,
         sinks: &mut Sinks,
+        reach: &Reach,
         supply: &dyn Supply,
         capture: (Backend, usize),
         started: i64,
@@ -289,10 +294,11 @@ impl Engine {
             if self.confined {
                 service::renounce();
             }
-            if let Some((asked, load)) = &self.reload {
+            if let Some((asked, load, tell)) = &self.reload {
                 let (linked, seats) = (self.linked.as_slice(), seats.as_slice());
-                let now = Now::new(&self.config, &self.run);
-                let reloader = Reloader { load, linked, capture, started, seats, sinks, now };
+                let now = Now::new(&self.config, &self.plan.blueprint, &self.run);
+                let reloader =
+                    Reloader { load, linked, capture, started, seats, sinks, reach, tell, now };
                 let body = || reloader.watch(asked, &done);
                 if let Err(error) = named("reload").spawn_scoped(scope, body) {
                     tracing::warn!("no config can be reloaded: no thread for it: {error}");

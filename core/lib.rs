@@ -34,6 +34,7 @@ mod worker;
 
 pub use engine::{Engine, Outcome, StartError};
 pub use gauge::{Counted, Gauge};
+pub use reload::Reload;
 pub use ringmill_sdk as sdk;
 
 /// Version, git revision and compiler of this engine.

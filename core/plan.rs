@@ -56,7 +56,18 @@ impl Plan {
     /// # Errors
     /// With the place in the config.
     pub fn new(config: &Config, linked: &[Factory], run: &Arc<Run>) -> Result<Self, ConfigError> {
-        let blueprint = Blueprint::new(config, linked)?;
+        Self::of(Blueprint::new(config, linked)?, config, run)
+    }
+
+    /// The same, of a config whose stages and sinks have been found.
+    ///
+    /// # Errors
+    /// With the place in the config.
+    pub(crate) fn of(
+        blueprint: Blueprint,
+        config: &Config,
+        run: &Arc<Run>,
+    ) -> Result<Self, ConfigError> {
         let board = Arc::new(Board::default());
         let built = blueprint.build_chain(run, &board, None);
         let mut chain = built.map_err(|failed| failed.at(config))?;

@@ -17,6 +17,8 @@ mod fed;
 mod live;
 #[path = "common/net.rs"]
 mod net;
+#[path = "reload/reach.rs"]
+mod reach;
 #[path = "reload/refused.rs"]
 mod refused;
 #[path = "reload/turns.rs"]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use ringmill_sdk::{DynStage, Error, Factory, Role};
 
-use super::{Chain, Part, Parts, Slot};
+use super::{
+    Chain, Part, Parts, Slot,
+    files::{self, Named},
+};
 use crate::{
     config::{Config, ConfigError, Plugged, SinkEntry},
     host::{self, Board, Run},
@@ -16,7 +19,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Blueprint {
     stages: Vec<Entry>,
-    sinks: Vec<(SinkEntry, Maker)>,
+    sinks: Vec<(SinkEntry, Maker, Option<loader::Facts>)>,
 }
 
 /// One stage of the blueprint.
@@ -38,28 +41,32 @@ impl Blueprint {
     /// With the place in the config.
     pub fn new(config: &Config, linked: &[Factory]) -> Result<Self, ConfigError> {
         let mut registry = Registry::new(linked);
+        let mut find = |plugged: &Plugged, role| {
+            let maker = registry.find(plugged, role, &config.document)?;
+            let plugin = plugged.plugin.as_ref().and_then(|path| registry.plugin(path)).cloned();
+            Ok::<_, ConfigError>((maker, plugin))
+        };
         let mut stages = Vec::new();
         for plugged in &config.stages {
-            let maker = registry.find(plugged, Role::Stage, &config.document)?;
-            let plugin = plugged.plugin.as_ref().and_then(|path| registry.plugin(path));
-            stages.push(Entry { plugged: plugged.clone(), maker, plugin: plugin.cloned() });
+            let (maker, plugin) = find(plugged, Role::Stage)?;
+            stages.push(Entry { plugged: plugged.clone(), maker, plugin });
         }
         let mut sinks = Vec::new();
         for entry in &config.sinks {
-            let maker = registry.find(&entry.plugged, Role::Sink, &config.document)?;
-            sinks.push((entry.clone(), maker));
+            let (maker, plugin) = find(&entry.plugged, Role::Sink)?;
+            sinks.push((entry.clone(), maker, plugin));
         }
         Ok(Self { stages, sinks })
     }
 
     /// The entries of the sinks.
     pub fn sinks(&self) -> impl Iterator<Item = &SinkEntry> {
-        self.sinks.iter().map(|(entry, _)| entry)
+        self.sinks.iter().map(|(entry, ..)| entry)
     }
 
     /// The entry of the sink number `index`, and whether it sends to a store.
     pub fn sink(&self, index: usize) -> (&SinkEntry, bool) {
-        let (entry, maker) = &self.sinks[index];
+        let (entry, maker, _) = &self.sinks[index];
         (entry, maker.is_network())
     }
 
@@ -76,16 +83,22 @@ impl Blueprint {
 
     /// As [`stage_labels`](Self::stage_labels), for the sinks.
     pub fn sink_labels(&self) -> Vec<String> {
-        labels(self.sinks.iter().map(|(entry, _)| entry.plugged.name.as_str()))
+        labels(self.sinks().map(|entry| entry.plugged.name.as_str()))
     }
 
-    /// Every stage and sink with the options that it takes.
-    pub(crate) fn options(
+    /// Each stage and then each sink, in order: what is known of the plugin that it comes from, and
+    /// the files and folders that its options name.
+    pub(crate) fn files(
         &self,
-    ) -> impl Iterator<Item = (Role, &Plugged, Vec<crate::manifest::Known>)> {
-        let stages = self.stages.iter().map(|entry| (Role::Stage, &entry.plugged, &entry.maker));
-        let sinks = self.sinks.iter().map(|(entry, maker)| (Role::Sink, &entry.plugged, maker));
-        stages.chain(sinks).map(|(role, plugged, maker)| (role, plugged, maker.options()))
+    ) -> impl Iterator<Item = (&Plugged, Option<&loader::Facts>, Vec<Named>)> {
+        let stages = self.stages.iter();
+        let stages = stages.map(|it| (Role::Stage, &it.plugged, &it.maker, &it.plugin));
+        let sinks = self.sinks.iter();
+        let sinks = sinks.map(|(entry, maker, plugin)| (Role::Sink, &entry.plugged, maker, plugin));
+        stages.chain(sinks).map(|(role, plugged, maker, plugin)| {
+            let named = files::named(role, &plugged.options, &maker.options());
+            (plugged, plugin.as_ref(), named)
+        })
     }
 
     /// The same without those stages for which `without` says so.
@@ -157,7 +170,7 @@ impl Blueprint {
         run: &Arc<Run>,
         board: &Arc<Board>,
     ) -> Result<Box<dyn DynStage>, BuildError> {
-        let (entry, maker) = &self.sinks[index];
+        let (entry, maker, _) = &self.sinks[index];
         let host = host::host(run, board, &self.sink_labels()[index], None);
         maker
             .build(&entry.plugged.options, &host)
@@ -166,7 +179,7 @@ impl Blueprint {
 }
 
 /// Names, numbered from the second of a name on.
-pub(crate) fn labels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn labels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for name in names {
         let again = (2..).map(|n| format!("{name}_{n}"));

@@ -70,7 +70,13 @@ struct ConfigArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Checks a config without running it, and shows the chain and what each sink will receive
-    Check(ConfigArgs),
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Prints nothing of a good config
+        #[arg(long)]
+        quiet: bool,
+    },
     /// Lets a running engine read its config again
     ///
     /// Checks the config first, as `check` does, and then sends SIGHUP. Stages and sinks that are
@@ -131,7 +137,7 @@ pub(crate) fn main() -> ExitCode {
             complain("name a config: `engine --config configs/demo.toml`");
             BAD_USAGE
         }
-        (Some(Command::Check(arguments)), _) => run::check(&arguments),
+        (Some(Command::Check { config, quiet }), _) => run::check(&config, quiet),
         (Some(Command::Reload(arguments)), _) => reload::reload(&arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::doctor(&arguments),
         (Some(Command::Stages { names }), _) => print(&describe::stages(&names)),

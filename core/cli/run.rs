@@ -1,6 +1,6 @@
 //! `engine --config F` and `engine check --config F`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use ringmill::{
     Engine, Outcome, StartError,
@@ -13,13 +13,14 @@ use super::{
     reload, service::Manager, signals::Signals,
 };
 
-pub(super) fn check(arguments: &ConfigArgs) -> u8 {
+pub(super) fn check(arguments: &ConfigArgs, quiet: bool) -> u8 {
     let checked = load(arguments).map_err(StartError::from).and_then(|config| {
         let engine = Engine::new(config)?;
         let inputs = engine.inputs()?;
         Ok((engine, inputs.len()))
     });
     match checked {
+        Ok(_) if quiet => DONE,
         Ok((engine, inputs)) => print(&describe::plan(&engine, inputs)),
         Err(error) => {
             complain(&error.to_string());
@@ -35,11 +36,16 @@ pub(super) fn run(arguments: &ConfigArgs, quiet: bool, profile: bool) -> u8 {
         let ledger = config.engine.ledger.clone();
         let mut engine = Engine::new(config)?;
         engine.confine();
-        let mut manager = Manager::from_env();
-        engine.on_look(move |gauge| manager.tell(gauge));
+        let manager = Arc::new(Manager::from_env());
+        let looks = Arc::clone(&manager);
+        engine.on_look(move |gauge| looks.tell(gauge));
         let (signals, ended) = (Signals::catch(), engine.stop());
         let (again, stop) = (arguments.clone(), engine.stop());
-        engine.reload_when(hangup.asked(), move || hangup.load(&stop, || load(&again)));
+        engine.reload_when(
+            hangup.asked(),
+            move || hangup.load(&stop, || load(&again)),
+            move |reload| manager.tell_of(reload),
+        );
         let mut progress = None;
         let outcome = engine.run(|gauge| {
             signals.heed(ended, gauge.clone());

@@ -19,18 +19,26 @@ pub(crate) struct Known {
 /// What stands in the place of a value.
 pub(super) const HIDDEN: &str = "set, not shown";
 
-/// The options that `given`, TOML text, sets, and the defaults of the others.
-pub(super) fn told(given: &str, known: &[Known]) -> BTreeMap<String, Value> {
-    let mut options = toml::from_str::<toml::Table>(given).unwrap_or_default();
-    for option in known {
-        let default = option.default.as_deref().filter(|default| !default.is_empty());
-        if let Some(default) = default.filter(|_| !options.contains_key(&option.name))
-            && let Ok(mut parsed) = toml::from_str::<toml::Table>(&format!("value = {default}"))
-            && let Some(value) = parsed.remove("value")
-        {
-            options.insert(option.name.clone(), value);
+impl Known {
+    /// The options that `given`, TOML text, sets, and the defaults of the others.
+    pub(crate) fn complete(given: &str, known: &[Self]) -> toml::Table {
+        let mut options = toml::from_str::<toml::Table>(given).unwrap_or_default();
+        for option in known {
+            let default = option.default.as_deref().filter(|default| !default.is_empty());
+            if let Some(default) = default.filter(|_| !options.contains_key(&option.name))
+                && let Ok(mut parsed) = toml::from_str::<toml::Table>(&format!("value = {default}"))
+                && let Some(value) = parsed.remove("value")
+            {
+                options.insert(option.name.clone(), value);
+            }
         }
+        options
     }
+}
+
+/// The same, as they may be told.
+pub(super) fn told(given: &str, known: &[Known]) -> BTreeMap<String, Value> {
+    let options = Known::complete(given, known);
     let is_path = |name: &str| known.iter().any(|it| it.name == name && it.kind == "path");
     let entry = |(name, value): (String, toml::Value)| {
         let value = if is_path(&name) { HIDDEN.into() } else { value_of(&name, &value) };

@@ -1,21 +1,19 @@
 //! Whether a stage or a sink is still the same.
 //!
-//! It is, when all that it was made from is: its label, its table of the config, the plugin's file,
-//! and the files that its options name. Of a file its place on the disk, length and time count, so
-//! that a list of networks or a key that was written anew is read anew. A stage writes no files, so
-//! each text among its options that is the name of a file counts; of a sink those of the options
-//! `file` and `..._file`, because the others name what it writes.
+//! It is, when all that it was made from is: its label, its table of the config, its plugin, and the
+//! files that its options name and that it reads. Of a plugin its content counts, of another file its
+//! place on the disk, length and time, so that a list of networks or a key that was written anew is
+//! read anew.
 //!
 //! What stands before or behind it in the chain does not count: a stage takes what comes in any
 //! case, and `http` shall not forget its connections because another list of networks is excluded.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
-
-use toml::{Table, Value};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use crate::{
-    chain::labels,
-    config::{Config, OnError, Place, Plugged, SinkEntry},
+    chain::{Blueprint, Named},
+    config::{OnError, Place, Plugged, SinkEntry},
+    loader,
 };
 
 /// The label of each stage and sink, and what it was made from.
@@ -25,20 +23,21 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn of(config: &Config) -> Self {
-        let stages = config.stages.iter().map(|stage| format!("{:?}", Mark::of(stage, |_| true)));
-        let names = config.stages.iter().map(|stage| stage.name.as_str());
-        let stages = labels(names).into_iter().zip(stages).collect();
-        let is_read = |key: &str| key == "file" || key.ends_with("_file");
-        let sinks = config.sinks.iter().map(|sink| {
-            let mark = Mark::of(&sink.plugged, is_read);
+    pub(super) fn of(blueprint: &Blueprint) -> Self {
+        let mut marks = blueprint.files().map(|(plugged, plugin, named)| Mark {
             // Without what differs for nothing.
-            let plugged = mark.plugged.clone();
-            format!("{:?} {mark:?}", SinkEntry { plugged, ..sink.clone() })
+            plugged: Plugged { place: Place::TOP, on_error: OnError::default(), ..plugged.clone() },
+            plugin: plugin.cloned(),
+            files: named.into_iter().filter(|it| !it.is_written).filter_map(file).collect(),
         });
-        let names = config.sinks.iter().map(|sink| sink.plugged.name.as_str());
-        let sinks = labels(names).into_iter().zip(sinks).collect();
-        Self { stages, sinks }
+        let stages = blueprint.stage_labels().into_iter().zip(marks.by_ref());
+        let stages = stages.map(|(label, mark)| (label, format!("{mark:?}"))).collect();
+        let sinks = blueprint.sink_labels().into_iter().zip(blueprint.sinks()).zip(marks);
+        let sinks = sinks.map(|((label, sink), mark)| {
+            let sink = SinkEntry { plugged: mark.plugged.clone(), ..sink.clone() };
+            (label, format!("{sink:?} {mark:?}"))
+        });
+        Self { stages, sinks: sinks.collect() }
     }
 }
 
@@ -47,6 +46,7 @@ impl Marks {
 #[expect(dead_code, reason = "marks are compared as text")]
 struct Mark {
     plugged: Plugged,
+    plugin: Option<loader::Facts>,
     files: Vec<File>,
 }
 
@@ -54,43 +54,17 @@ struct Mark {
 #[derive(Debug)]
 #[expect(dead_code, reason = "marks are compared as text")]
 struct File {
-    path: String,
+    path: PathBuf,
     place: (u64, u64),
     length: u64,
     changed: (i64, i64),
 }
 
-impl Mark {
-    fn of(plugged: &Plugged, is_read: impl Fn(&str) -> bool) -> Self {
-        let mut files = Vec::new();
-        files.extend(plugged.plugin.as_deref().and_then(file));
-        let options: Table = plugged.options.parse().unwrap_or_default();
-        for (key, value) in &options {
-            texts(key, value, &mut |key, text| {
-                files.extend(is_read(key).then(|| file(Path::new(text))).flatten());
-            });
-        }
-        let plugged =
-            Plugged { place: Place::TOP, on_error: OnError::default(), ..plugged.clone() };
-        Self { plugged, files }
-    }
-}
-
-/// Each text in a value, with the key that it stands under.
-fn texts(key: &str, value: &Value, each: &mut impl FnMut(&str, &str)) {
-    match value {
-        Value::String(text) => each(key, text),
-        Value::Array(items) => items.iter().for_each(|item| texts(key, item, each)),
-        Value::Table(table) => table.iter().for_each(|(key, item)| texts(key, item, each)),
-        _ => {}
-    }
-}
-
 /// A file as it is; none where it is no file.
-fn file(path: &Path) -> Option<File> {
-    let about = fs::metadata(path).ok().filter(|about| about.is_file())?;
+fn file(Named { path, .. }: Named) -> Option<File> {
+    let about = fs::metadata(&path).ok().filter(|about| about.is_file())?;
     Some(File {
-        path: path.display().to_string(),
+        path,
         place: (about.dev(), about.ino()),
         length: about.len(),
         changed: (about.mtime(), about.mtime_nsec()),
@@ -99,6 +73,8 @@ fn file(path: &Path) -> Option<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config;
 
@@ -115,8 +91,10 @@ mod tests {
              [[sink]]\nuse = \"jsonl\"\npath = {list:?}\nca_file = {list:?}\n\
              [[sink]]\nuse = \"jsonl\"\npath = {list:?}\n"
         );
-        let marks =
-            |text: &str| Marks::of(&config::parse(Path::new("test"), text.to_owned()).expect(text));
+        let marks = |text: &str| {
+            let config = config::parse(Path::new("test"), text.to_owned()).expect(text);
+            Marks::of(&Blueprint::new(&config, &[]).expect(text))
+        };
         // What is not the same, by its label, and whether the list was written anew.
         let cases: [(String, bool, &[&str]); 7] = [
             (before.clone(), false, &[]),

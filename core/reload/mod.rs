@@ -35,6 +35,7 @@ use crate::{
     host::Run,
     manifest::Manifest,
     plan::Plan,
+    service::Reach,
     sinks::{Sinks, Stamp, now},
     worker::Seat,
 };
@@ -46,6 +47,20 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// Reads the config again.
 pub(crate) type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
+/// What becomes of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload<'a> {
+    /// The config is read.
+    Begins,
+    /// It has taken effect; with what the log says of it.
+    Done(&'a str),
+    /// It was refused, with the reason, and all goes on as it was.
+    Refused(&'a str),
+}
+
+/// Is told what becomes of reloads.
+pub(crate) type Tell = Box<dyn Fn(Reload<'_>) + Send + Sync>;
+
 /// A run that can be changed.
 pub(crate) struct Reloader<'a> {
     pub(crate) load: &'a Load,
@@ -56,6 +71,10 @@ pub(crate) struct Reloader<'a> {
     pub(crate) started: i64,
     pub(crate) seats: &'a [Seat],
     pub(crate) sinks: &'a mut Sinks,
+    /// What files can be read and written.
+    pub(crate) reach: &'a Reach,
+    /// Whom to tell.
+    pub(crate) tell: &'a Tell,
     pub(crate) now: Now,
 }
 
@@ -67,8 +86,8 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    pub(crate) fn new(config: &Config, run: &Arc<Run>) -> Self {
-        Self { config: config.clone(), run: Arc::clone(run), marks: Marks::of(config) }
+    pub(crate) fn new(config: &Config, blueprint: &Blueprint, run: &Arc<Run>) -> Self {
+        Self { config: config.clone(), run: Arc::clone(run), marks: Marks::of(blueprint) }
     }
 }
 
@@ -80,30 +99,45 @@ impl Reloader<'_> {
                 thread::park_timeout(GLANCE);
                 continue;
             }
-            if let Err(why) = self.reload() {
-                tracing::error!("the reload is refused, and all goes on as it was: {why}");
-                let first = why.lines().next().unwrap_or_default().to_owned();
-                self.now.run.books.reloaded(|reloads| {
-                    reloads.refused += 1;
-                    reloads.last_refused = Some((now().0, first));
-                });
+            (self.tell)(Reload::Begins);
+            match self.reload() {
+                Ok(done) => {
+                    tracing::info!("{done}");
+                    (self.tell)(Reload::Done(&done));
+                }
+                Err(why) => {
+                    tracing::error!("the reload is refused, and all goes on as it was: {why}");
+                    let first = why.lines().next().unwrap_or_default();
+                    self.now.run.books.reloaded(|reloads| {
+                        reloads.refused += 1;
+                        reloads.last_refused = Some((now().0, first.to_owned()));
+                    });
+                    (self.tell)(Reload::Refused(first));
+                }
             }
         }
     }
 
-    /// Does it once; after an error all is as it was before.
-    fn reload(&mut self) -> Result<(), String> {
-        let config = (self.load)().map_err(|error| error.to_string())?;
+    /// Does it once, and gives what there is to say; after an error all is as it was before.
+    fn reload(&mut self) -> Result<String, String> {
+        let said = |error: ConfigError| error.to_string();
+        let config = (self.load)().map_err(said)?;
         frozen::check(&self.now.config, &config)?;
+        let blueprint = self.found(&config).map_err(said)?;
         // Before the files that it looks at are read.
-        let marks = Marks::of(&config);
-        let run = self.now.run.next().map_err(|error| error.to_string())?;
-        let (run, number) = (Arc::new(run), self.now.run.books.reloads().done + 1);
-        let plan = Plan::new(&config, self.linked, &run).map_err(|error| error.to_string())?;
-        let blueprint = &plan.blueprint;
-
+        let marks = Marks::of(&blueprint);
         let go_on = self.stages_that_go_on(&marks);
         let kept = self.sinks_that_go_on(&config, &marks);
+        let goes_on = marks.stages.iter().map(|(label, _)| go_on.contains(label));
+        let goes_on = goes_on.chain(kept.iter().map(|(_, old)| old.is_some()));
+        for ((plugged, _, named), _) in blueprint.files().zip(goes_on).filter(|(_, same)| !same) {
+            let reached = |named| self.reach.check(named, plugged, &config);
+            named.iter().try_for_each(reached).map_err(said)?;
+        }
+        let run = self.now.run.next().map_err(|error| error.to_string())?;
+        let (run, number) = (Arc::new(run), self.now.run.books.reloads().done + 1);
+        let plan = Plan::of(blueprint, &config, &run).map_err(said)?;
+        let blueprint = &plan.blueprint;
         let same = |label: &String| {
             go_on.contains(label) || kept.iter().any(|(it, old)| old.is_some() && it == label)
         };
@@ -144,7 +178,7 @@ impl Reloader<'_> {
         let stages = told("stages", &new);
         let new = kept.into_iter().filter(|(_, old)| old.is_none());
         let sinks = told("sinks", &new.map(|(label, _)| label).collect::<Vec<_>>());
-        tracing::info!(
+        let done = format!(
             "reload {number} of `{}` is done; {stages}; {sinks}; no worker paused for more than {:.1} ms",
             config.document.path().display(),
             pause.as_secs_f64() * 1e3
@@ -156,7 +190,15 @@ impl Reloader<'_> {
             reloads.longest_pause = reloads.longest_pause.max(pause);
         });
         self.now = Now { config, run, marks };
-        Ok(())
+        Ok(done)
+    }
+
+    /// Where the config's stages and sinks come from.
+    fn found(&self, config: &Config) -> Result<Blueprint, ConfigError> {
+        let sinks = config.sinks.iter().map(|sink| &sink.plugged);
+        let mut all = config.stages.iter().chain(sinks);
+        all.try_for_each(|plugged| self.reach.check_plugin(plugged, config))?;
+        Blueprint::new(config, self.linked)
     }
 
     /// What each worker's chain is made of but for the stages that go on.

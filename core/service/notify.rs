@@ -86,7 +86,7 @@ impl Notifier {
         self.watchdog.is_some() && self.send("WATCHDOG=1")
     }
 
-    /// It reads its config again; to be followed by [`ready`](Self::ready).
+    /// It reads its config again; to be followed by [`ready`](Self::ready). Whether that was sent.
     pub fn reloading(&self) -> bool {
         let now = clock_gettime(ClockId::Monotonic);
         let usec = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;

@@ -5,21 +5,14 @@ use std::{path::Path, thread, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    common::{engine, key_file, plugins, write_config},
-    fed::{Ended, Fed, assert_each_once, files, found},
+    common::{engine, plugins, write_config},
+    fed::{self, Ended, Fed, assert_each_once, before, files, found},
 };
 
 /// A chain with a stage before `classify`, one behind `http`, and one more sink.
 fn config(directory: &Path, [early, late, sink]: [&str; 3]) -> String {
     let plugin = plugins().join("libmisbehave.so");
-    let text = format!(
-        "[engine]\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
-         {early}[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n\
-         {late}[[stage]]\nuse = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n\
-         [[sink]]\nuse = \"jsonl\"\npath = {:?}\n{sink}",
-        key_file(directory),
-        directory.join("out.jsonl"),
-    );
+    let text = before(&before(&fed::config(directory), "classify", early), "redact", late) + sink;
     text.replace("PLUGIN", &format!("plugin = {plugin:?}"))
 }
 

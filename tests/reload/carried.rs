@@ -5,12 +5,12 @@ use std::fs;
 use serde_json::Value;
 
 use crate::{
-    common::{key_file, rows},
-    fed::{Fed, files},
+    common::rows,
+    fed::{Fed, before, config, files},
 };
 use ringmill_sdk::testing::Frame;
 
-const CAPTURE: &str = "from = \"file\"\nfiles = [\"-\"]";
+const AGENT: &str = "[[stage]]\nuse = \"user_agent\"\n";
 
 /// A request in pieces, of a client that is told by a number.
 fn piece(client: u8, at: u32, bytes: &str) -> Vec<u8> {
@@ -24,7 +24,7 @@ fn a_head_that_a_reload_cuts_in_two_comes_out_whole() {
     let cases: [(&str, &str, bool); 6] = [
         ("use = \"truncate\"", "use = \"constant\"", true),
         ("use = \"truncate\"\n", "use = \"truncate\"\nv4_prefix = 8\n", true),
-        ("[[stage]]\nuse = \"user_agent\"\n", "", true),
+        (AGENT, "", true),
         (
             "[[stage]]\nuse = \"classify\"",
             "[[stage]]\nuse = \"sample\"\nprobability = 1.0\n[[stage]]\nuse = \"classify\"",
@@ -36,14 +36,9 @@ fn a_head_that_a_reload_cuts_in_two_comes_out_whole() {
     for (old, new, survives) in cases {
         let mut text = String::new();
         let mut fed = Fed::new(|directory| {
-            text = format!(
-                "[engine]\n[status]\nlisten = \"127.0.0.1:0\"\n[capture]\n{CAPTURE}\n[[stage]]\n\
-                 use = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\nuse = \"user_agent\"\n[[stage]]\n\
-                 use = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\n\
-                 use = \"jsonl\"\npath = {:?}\n",
-                key_file(directory),
-                directory.join("out.jsonl"),
-            );
+            text = config(directory)
+                .replace("[engine]", "[engine]\n[status]\nlisten = \"127.0.0.1:0\"");
+            text = before(&text, "redact", AGENT);
             text.clone()
         });
         let (begin, end) = ("GET /a HTTP/1.1\r\nHost: www.exam", "ple.com\r\n\r\n");
@@ -75,13 +70,9 @@ fn a_list_that_was_written_anew_is_read_anew() {
     let mut fed = Fed::new(|directory| {
         let list = directory.join("list");
         fs::write(&list, "198.51.100.0/24\n").unwrap();
-        format!(
-            "[engine]\n[capture]\n{CAPTURE}\n[[stage]]\nuse = \"decode\"\n[[stage]]\n\
-             use = \"exclude\"\nfile = {list:?}\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n[[stage]]\n\
-             use = \"redact\"\n[[stage]]\nuse = \"crypto_pan\"\nkey = \"ephemeral\"\n[[sink]]\n\
-             use = \"jsonl\"\npath = {:?}\n",
-            directory.join("out.jsonl"),
-        )
+        let exclude = format!("[[stage]]\nuse = \"exclude\"\nfile = {list:?}\n");
+        before(&config(directory), "classify", &exclude)
+            .replace("use = \"truncate\"", "use = \"crypto_pan\"\nkey = \"ephemeral\"")
     });
     let feed = fed.feed(0);
     fed.hang_up();

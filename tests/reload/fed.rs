@@ -21,7 +21,7 @@ use ringmill_sdk::testing::Frame;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{self, rows, text};
+use crate::common;
 
 /// How long a test waits for what comes at once on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -251,6 +251,25 @@ impl Feed {
     }
 }
 
+/// What takes requests from standard input to `out.jsonl`, in a chain that keeps their numbers.
+pub(crate) fn config(directory: &Path) -> String {
+    format!(
+        "[engine]\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\nuse = \"decode\"\n\
+         [[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\n\
+         use = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\n\
+         use = \"jsonl\"\npath = {:?}\n",
+        common::key_file(directory),
+        directory.join("out.jsonl"),
+    )
+}
+
+/// The config with more before a stage.
+pub(crate) fn before(config: &str, stage: &str, more: &str) -> String {
+    let stage = format!("[[stage]]\nuse = {stage:?}");
+    assert!(config.contains(&stage), "{config}");
+    config.replace(&stage, &format!("{more}{stage}"))
+}
+
 /// The config with a place for the ledger.
 pub(crate) fn with_ledger(text: &str, directory: &Path) -> String {
     text.replace("[engine]", &format!("[engine]\nledger = {:?}", directory.join("ledger.json")))
@@ -269,14 +288,22 @@ pub(crate) fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
+/// What is looked at in a row, of which there are millions.
+#[derive(serde::Deserialize)]
+struct Row<'a> {
+    uri: &'a str,
+    src_ip: &'a str,
+}
+
 /// Each request's number and client in a file.
 fn requests(path: &Path) -> Vec<(u32, String)> {
     let number = |uri: &str| uri.strip_prefix("/m/").expect(uri).parse().expect(uri);
-    if path.extension().is_some_and(|ending| ending == "jsonl") {
-        let both = |row: &common::Row| {
-            (number(text(row, "uri").unwrap()), text(row, "src_ip").unwrap().to_owned())
+    if path.extension().is_none_or(|ending| ending != "parquet") {
+        let both = |line: &str| {
+            let row: Row<'_> = serde_json::from_str(line).expect(line);
+            (number(row.uri), row.src_ip.to_owned())
         };
-        return rows(path).iter().map(both).collect();
+        return common::lines(path).lines().map(both).collect();
     }
     let mut all = Vec::new();
     let file = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap());

@@ -3,8 +3,8 @@
 use std::{process::Output, thread, time::Duration};
 
 use crate::{
-    common::{engine, key_file},
-    fed::{Fed, assert_each_once, files, found},
+    common::engine,
+    fed::{Fed, assert_each_once, config, files, found},
 };
 
 fn reload(fed: &Fed) -> Output {
@@ -15,14 +15,7 @@ fn reload(fed: &Fed) -> Output {
 fn a_bad_config_is_refused_and_the_old_one_goes_on() {
     let mut text = String::new();
     let mut fed = Fed::new(|directory| {
-        text = format!(
-            "[engine]\nworkers = 2\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\n\
-             use = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\nkey_file = {:?}\n[[stage]]\n\
-             use = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\n\
-             use = \"jsonl\"\npath = {:?}\n",
-            key_file(directory),
-            directory.join("out.jsonl"),
-        );
+        text = config(directory).replace("[engine]", "[engine]\nworkers = 2");
         text.clone()
     });
     let feed = fed.feed(0);
@@ -80,15 +73,7 @@ fn a_bad_config_is_refused_and_the_old_one_goes_on() {
 #[test]
 fn signals_at_any_time_do_no_harm() {
     for pause in [0, 1, 5, 20, 50] {
-        let mut fed = Fed::new(|directory| {
-            format!(
-                "[engine]\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n[[stage]]\n\
-                 use = \"decode\"\n[[stage]]\nuse = \"classify\"\n[[stage]]\nuse = \"http\"\n[[stage]]\nuse = \"redact\"\n\
-                 url = \"full\"\n[[stage]]\nuse = \"truncate\"\n[[sink]]\nuse = \"jsonl\"\n\
-                 path = {:?}\n",
-                directory.join("out.jsonl"),
-            )
-        });
+        let mut fed = Fed::new(config);
         let feed = fed.feed(0);
         for _ in 0..20 {
             fed.hang_up();

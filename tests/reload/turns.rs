@@ -19,10 +19,10 @@ pub(crate) struct Turns {
     sensor: bool,
 }
 
-/// The second sink; the first is always the same.
+/// The second sink; the first is always the same. Compressed, because a long run writes many records.
 const SECOND: [&str; 4] = [
-    "use = \"jsonl\"\npath = \"DIR/b/one.jsonl\"",
-    "use = \"jsonl\"\npath = \"DIR/b/two.jsonl\"",
+    "use = \"jsonl\"\npath = \"DIR/b/one.jsonl.zst\"",
+    "use = \"jsonl\"\npath = \"DIR/b/two.jsonl.zst\"",
     "use = \"parquet\"\ndirectory = \"DIR/b/parquet\"",
     "use = \"parquet\"\ndirectory = \"DIR/b/parquet\"\ncompression = \"none\"",
 ];
@@ -56,7 +56,7 @@ impl Turns {
              [[stage]]\nuse = \"redact\"\nurl = \"full\"\n[[stage]]\nuse = \"{anonymizer}\"\n\
              [[sink]]\nuse = \"jsonl\"\npath = {:?}\nwhen_full = \"block\"\n",
             4096 + self.head_bytes,
-            directory.join("a/records.jsonl"),
+            directory.join("a/records.jsonl.zst"),
         );
         let second = SECOND[self.second].replace("DIR", &directory.display().to_string());
         let _ = writeln!(text, "[[sink]]\n{second}\nwhen_full = \"block\"");
@@ -68,7 +68,7 @@ impl Turns {
 pub(crate) fn both(directory: &Path) -> [Vec<PathBuf>; 2] {
     let all = |name: &str| {
         let directory = directory.join(name);
-        [files(&directory, ".jsonl"), files(&directory, ".parquet")].concat()
+        [files(&directory, ".jsonl.zst"), files(&directory, ".parquet")].concat()
     };
     [all("a"), all("b")]
 }

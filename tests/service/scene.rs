@@ -16,6 +16,8 @@ use crate::common;
 
 /// How long a test waits for what comes within a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a pcap file before its first packet.
+const HEADER: usize = 24;
 
 pub(crate) struct Scene {
     folder: TempDir,
@@ -23,6 +25,9 @@ pub(crate) struct Scene {
     manager: UnixDatagram,
     /// What the manager was told so far.
     told: Vec<String>,
+    /// How much of that was asked for in order.
+    read: usize,
+    fed: bool,
 }
 
 impl Scene {
@@ -53,19 +58,29 @@ impl Scene {
             .stderr(File::create(path("stderr")).unwrap())
             .spawn()
             .unwrap();
-        Self { folder, engine, manager, told: Vec::new() }
+        Self { folder, engine, manager, told: Vec::new(), read: 0, fed: false }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Gives it packets.
+    /// Gives it packets, of a file that has only one header.
     pub(crate) fn feed(&mut self) {
         let capture = common::root().join("tests/captures/curl-keepalive-ipv4.pcap");
         let pipe = self.engine.stdin.as_mut().unwrap();
-        pipe.write_all(&fs::read(capture).unwrap()).unwrap();
+        let capture = fs::read(capture).unwrap();
+        pipe.write_all(&capture[if self.fed { HEADER } else { 0 }..]).unwrap();
         pipe.flush().unwrap();
+        self.fed = true;
+    }
+
+    /// Puts something else into its config, and asks it to read that.
+    pub(crate) fn reload(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.path("test.toml")).unwrap();
+        assert!(text.contains(old), "{old}");
+        common::write_config(self.folder.path(), &text.replace(old, new));
+        self.signal("HUP");
     }
 
     /// Ends what it is given.
@@ -104,6 +119,16 @@ impl Scene {
     /// Waits until the manager is told this.
     pub(crate) fn told(&mut self, line: &str) {
         self.until(line, |scene| scene.told.iter().any(|told| told == line).then_some(()));
+    }
+
+    /// What the manager is told up to a line that begins so, from where this ended the last time.
+    pub(crate) fn told_until(&mut self, begin: &str) -> Vec<String> {
+        let before = self.read;
+        self.read = 1 + self.until(begin, |scene| {
+            let at = scene.told[before..].iter().position(|line| line.starts_with(begin));
+            at.map(|at| before + at)
+        });
+        self.told[before..self.read].to_vec()
     }
 
     /// What the manager is told in a while.

@@ -50,7 +50,7 @@ fn seen(browser: &Browser, scene: &mut Scene) {
         browser.run(&script).as_str().unwrap_or_default().to_owned()
     };
     scene.until("the page to turn red", |_| (text("#state") == "stuck").then_some(()));
-    assert_eq!(text("#chain tr.stuck .name"), "loops");
+    assert_eq!(text("#chain tr.stuck .name"), "loops (stuck)");
     assert!(text("#workers .stuck").contains("stuck in loops"), "{}", text("#workers"));
     assert!(text("#process").contains("memory"), "{}", text("#process"));
     browser::keep("stuck", &browser.picture(1280, "light"));

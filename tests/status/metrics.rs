@@ -19,11 +19,14 @@ fn metrics_are_openmetrics_and_hold_the_whole_ledger() {
     };
     for turn in 0..8 {
         keep(&scene.get("/metrics").unwrap().body);
-        // A stage and a sink take the place of others, and no counter goes back for that.
+        // Stages and sinks take the place of others, and of their like, and no counter goes back.
         match turn {
+            1 => scene.reload("use = \"http\"", "use = \"http\"\nhead_bytes = 5000"),
             2 => scene.reload("use = \"crypto_pan\"\nkey = \"ephemeral\"", "use = \"constant\""),
             4 => scene.reload("records.jsonl", "other.jsonl"),
             5 => scene.reload("workers = 2", "workers = 3"),
+            6 => scene.reload("workers = 3", "workers = 2\nsensor = \"north\""),
+            7 => scene.reload("other.jsonl", "third.jsonl"),
             _ => {}
         }
         thread::sleep(Duration::from_millis(500));

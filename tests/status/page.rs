@@ -89,6 +89,14 @@ fn the_page_shows_the_run_and_at_its_end_the_ledger() {
     let rows = texts(&browser, "#chain td");
     let verdict = text(&browser, "#balance");
     let balanced = texts(&browser, "#ledger .ok");
+    // One that does not come out is red.
+    browser.run(
+        "const wrong = structuredClone(latest); wrong.totals.passed -= 7; \
+         wrong.ledger.imbalances.push('7 packets are missing'); show(wrong)",
+    );
+    assert_eq!(text(&browser, "#balance.bad"), "ledger does not balance");
+    assert_eq!(texts(&browser, "#ledger .no"), ["✗", "✗"]);
+    browser::keep("unbalanced", &browser.picture(1280, "light"));
     let console = browser.console();
     assert_eq!(console, serde_json::json!([]), "the console");
     let ledger = scene.end();
