@@ -35,7 +35,7 @@ use sdk::{
 use crate::{broker::Broker, spill};
 
 /// What the engine leaves unacknowledged at most, in bytes of memory: then it flushes.
-const WINDOW: usize = 16 << 20;
+const WINDOW: usize = 32 << 20;
 const ROUNDS: usize = 9;
 
 static BATCHES: Mutex<Vec<RecordBatch>> = Mutex::new(Vec::new());
