@@ -38,8 +38,8 @@ fn an_outage_costs_no_record_and_no_memory() {
     let mut capture = Vec::new();
     let Summary { packets, requests, responses, .. } =
         generate(Mix::Heavy, Limit::Packets(400_000), 1, &mut capture).unwrap();
-    // A little more, for the time between two calls of the sender.
-    let pps = rate * packets / (requests + responses) * 26 / 25;
+    // More, for the time between two calls of the sender.
+    let pps = rate * packets / (requests + responses) * 11 / 10;
     let program = cut.inside(&engine());
     let mut running = net::start(program, |folder| {
         format!(
