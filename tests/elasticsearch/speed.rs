@@ -7,14 +7,7 @@ use ringmill_bench::cpu::median;
 use ringmill_elasticsearch::Elasticsearch;
 use ureq::Agent;
 
-use crate::{
-    asked,
-    node::Node,
-    proxy::{Mood, Proxy},
-    scene::Scene,
-    spill,
-    store::Store,
-};
+use crate::{asked, node::Node, proxy::Proxy, scene::Scene, spill, store::Store};
 
 /// In turns, so that a machine that becomes slower does so to both: the median of the pairs.
 #[test]
@@ -29,9 +22,6 @@ fn the_sink_beside_a_bare_client() {
     sink(&format!("http://{}", proxy.address), &batches);
     let bodies = proxy.bodies();
     store.delete("speed-*");
-    // What the sink costs where the store costs nothing.
-    proxy.mood(Mood::Yes);
-    let alone = sink(&format!("http://{}", proxy.address), &batches);
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         ours.push(sink(&node.url(), &batches));
@@ -42,13 +32,12 @@ fn the_sink_beside_a_bare_client() {
     let share = median(bare.iter().zip(&ours).map(|(bare, ours)| bare / ours));
     println!(
         "{rows} rows in {} bulks, {:.1} MB: sink {:.0} rows/s, bare client {:.0} rows/s, {:.0} %; \
-         {:.0} where the store costs nothing; seconds {ours:.1?} and {bare:.1?}",
+         seconds {ours:.1?} and {bare:.1?}",
         bodies.len(),
         bodies.iter().map(Vec::len).sum::<usize>() as f64 / 1e6,
         rows as f64 / median(ours.iter().copied()),
         rows as f64 / median(bare.iter().copied()),
         100.0 * share,
-        rows as f64 / alone,
     );
     assert!(cfg!(debug_assertions) || share >= 0.8, "less than 80 % of a bare client");
 }
