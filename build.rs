@@ -1,11 +1,14 @@
 //! Stamps the git revision and the compiler's version into the engine.
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    // Where they lie in a worktree, too; one that is missing would have this run every time.
+    let files = ["HEAD", "logs/HEAD"].map(|name| output("git", &["rev-parse", "--git-path", name]));
+    for file in files.iter().flatten().filter(|file| Path::new(file).exists()) {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let revision = output("git", &["rev-parse", "--short=12", "HEAD"]);
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let rustc = output(&rustc, &["--version"]);

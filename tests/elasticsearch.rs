@@ -59,6 +59,4 @@ fn the_store_has_what_was_sent() {
     runs::strange_answers_are_a_sentence(&node);
     security::credentials(&node);
     security::tls(&node);
-    runs::many(&node);
-    speed::beside_a_bare_client(&node);
 }

@@ -33,7 +33,7 @@ use crate::{
 
 /// What a store keeps in memory until it is acknowledged, in bytes: of one that is flushed all
 /// the time, and of another, for which a flush may mean a file.
-const WINDOW: (usize, usize) = (16 << 20, 64 << 20);
+const WINDOW: (usize, usize) = (32 << 20, 64 << 20);
 /// How long at most until it is flushed.
 const FLUSH_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long the end of a run waits for a file that does not get on.

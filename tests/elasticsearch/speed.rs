@@ -1,44 +1,45 @@
 //! The sink beside a bare client that sends the same bodies ready-made.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringmill::sdk::{Sink as _, arrow_array::RecordBatch, parse_config, testing::TestHost};
+use ringmill_bench::cpu::median;
 use ringmill_elasticsearch::Elasticsearch;
 use ureq::Agent;
 
 use crate::{asked, node::Node, proxy::Proxy, scene::Scene, spill, store::Store};
 
-/// In turns, so that a machine that becomes slower does so to both; the medians of all rounds.
-pub(crate) fn beside_a_bare_client(node: &Node) {
+/// In turns, so that a machine that becomes slower does so to both: the median of the pairs.
+#[test]
+fn the_sink_beside_a_bare_client() {
     let Some(rounds) = asked("RINGMILL_SPEED") else { return };
+    let Some(node) = Node::start() else { return };
     let (store, proxy) = (Store::new(&node.url()), Proxy::start(&node.address(), None));
     let batches = batches();
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    // The bodies, as the sink makes them.
+    // The bodies, as the sink makes them. It warms the server, too.
     proxy.bodies();
     sink(&format!("http://{}", proxy.address), &batches);
     let bodies = proxy.bodies();
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // The first round warms the server.
-    for round in 0..=rounds {
-        store.delete("speed-*");
-        let by_us = sink(&node.url(), &batches);
-        store.delete("speed-*");
-        let by_them = client(&node.url(), &bodies);
-        if round > 0 {
-            ours.push(by_us);
-            bare.push(by_them);
-        }
-    }
-    let (ours, bare) = (median(ours), median(bare));
-    println!(
-        "{rows} rows in {} bulks: sink {:.0} rows/s, bare client {:.0} rows/s, {:.0} %",
-        bodies.len(),
-        rows as f64 / ours.as_secs_f64(),
-        rows as f64 / bare.as_secs_f64(),
-        100.0 * bare.as_secs_f64() / ours.as_secs_f64(),
-    );
     store.delete("speed-*");
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ours.push(sink(&node.url(), &batches));
+        store.delete("speed-*");
+        bare.push(client(&node.url(), &bodies));
+        store.delete("speed-*");
+    }
+    let share = median(bare.iter().zip(&ours).map(|(bare, ours)| bare / ours));
+    println!(
+        "{rows} rows in {} bulks, {:.1} MB: sink {:.0} rows/s, bare client {:.0} rows/s, {:.0} %; \
+         seconds {ours:.1?} and {bare:.1?}",
+        bodies.len(),
+        bodies.iter().map(Vec::len).sum::<usize>() as f64 / 1e6,
+        rows as f64 / median(ours.iter().copied()),
+        rows as f64 / median(bare.iter().copied()),
+        100.0 * share,
+    );
+    assert!(cfg!(debug_assertions) || share >= 0.8, "less than 80 % of a bare client");
 }
 
 /// Record batches as a sink gets them: from the spill of a run whose store is away.
@@ -50,7 +51,8 @@ fn batches() -> Vec<RecordBatch> {
     spill::batches(&scene.spill())
 }
 
-fn sink(url: &str, batches: &[RecordBatch]) -> Duration {
+/// Seconds.
+fn sink(url: &str, batches: &[RecordBatch]) -> f64 {
     let options = format!("urls = [{url:?}]\nindex = \"speed\"");
     let (host, _) = TestHost::new(None);
     let mut sink = Elasticsearch::new(parse_config(&options).unwrap(), &host).unwrap();
@@ -59,10 +61,10 @@ fn sink(url: &str, batches: &[RecordBatch]) -> Duration {
         sink.write(records).unwrap();
     }
     sink.flush().unwrap();
-    started.elapsed()
+    started.elapsed().as_secs_f64()
 }
 
-fn client(url: &str, bodies: &[Vec<u8>]) -> Duration {
+fn client(url: &str, bodies: &[Vec<u8>]) -> f64 {
     let agent = Agent::config_builder().proxy(None).build().new_agent();
     let started = Instant::now();
     for body in bodies {
@@ -71,12 +73,9 @@ fn client(url: &str, bodies: &[Vec<u8>]) -> Duration {
             .header("Content-Type", "application/json")
             .header("Content-Encoding", "gzip");
         let mut answer = request.send(&body[..]).unwrap();
-        answer.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
+        let answer = answer.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(!answer.contains("\"status\":4"), "{answer}");
     }
-    started.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+    started.elapsed().as_secs_f64()
 }

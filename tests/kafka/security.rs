@@ -50,7 +50,7 @@ fn tls_and_scram() {
     let password = format!("SCRAM-SHA-512=[password={SECRET}]");
     let user = ["--alter", "--entity-type", "users", "--entity-name", "ringmill"];
     let user = [&user[..], &["--add-config", &password]].concat();
-    broker.tool("kafka.admin.ConfigCommand", &user);
+    broker.tool("org.apache.kafka.tools.ConfigCommand", &user);
 
     scene.brokers = format!("127.0.0.1:{tls}");
     let plain = scene.options.clone();

@@ -7,6 +7,7 @@ use std::{
     collections::HashSet,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,8 +22,9 @@ use ringmill_sdk::{Error, Host, Result};
 
 use crate::{log::Log, messages::Message};
 
-/// How long a poll waits for the next report.
-const POLL: Duration = Duration::from_millis(1);
+/// How long it rests when nothing was reported. It is no time limit of a poll: those are rounded down
+/// to milliseconds, and the rest of it spins.
+const REST: Duration = Duration::from_millis(1);
 /// How long no broker at all may be there until that is a failure.
 const ALL_DOWN: Duration = Duration::from_secs(1);
 
@@ -142,7 +144,7 @@ impl Producer {
     }
 
     fn put(&mut self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result {
-        let mut patience = Patience::new(self.timeout, self.reported());
+        let mut patience = None;
         loop {
             let (error, back) = match self.client.send(record) {
                 Ok(()) => {
@@ -163,9 +165,8 @@ impl Producer {
                 }
             }
             record = back;
-            self.client.poll(POLL);
-            self.failure()?;
-            self.wait(&mut patience)?;
+            let new = || Patience::new(self.timeout, self.reported());
+            self.wait(patience.get_or_insert_with(new))?;
         }
     }
 
@@ -214,15 +215,20 @@ impl Producer {
     fn deliver(&mut self) -> Result {
         let mut patience = Patience::new(self.timeout, self.reported());
         while self.reported() < self.sent {
-            self.client.poll(POLL);
-            self.failure()?;
             self.wait(&mut patience)?;
         }
         // Also what was reported before, to `look` or while there was no room.
         self.failure()
     }
 
+    /// For the next reports, a moment.
     fn wait(&self, patience: &mut Patience) -> Result {
+        let before = self.reported();
+        self.client.poll(Duration::ZERO);
+        self.failure()?;
+        if self.reported() == before {
+            thread::sleep(REST);
+        }
         let (state, now) = (self.state(), Instant::now());
         patience.check(state.reported, state.all_down, now).map_err(|since| {
             let trouble = match state.trouble.as_str() {
@@ -358,7 +364,7 @@ mod tests {
     #[test]
     fn a_flush_tells_of_what_failed_before_it() {
         let (host, _) = TestHost::new(None);
-        let mut producer = Producer::new(&ClientConfig::new(), POLL, &host).unwrap();
+        let mut producer = Producer::new(&ClientConfig::new(), REST, &host).unwrap();
         assert_eq!(producer.flush(), Ok(()));
         producer.state().failed = Some("lost".to_owned());
         assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::Retry);

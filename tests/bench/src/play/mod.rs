@@ -6,13 +6,17 @@
 //! taken, so on a machine with a kernel that new the sum is exact. On an older one compare with
 //! the interface's own counters.
 
+mod readdress;
 mod socket;
 
 use std::{
-    fmt, io, thread,
+    fmt, io,
+    ops::Range,
+    thread,
     time::{Duration, Instant},
 };
 
+pub use self::readdress::readdress;
 use self::socket::Sender;
 
 /// Frames that are handed to the kernel in one call.
@@ -69,6 +73,14 @@ impl fmt::Display for Sent {
 /// # Errors
 /// When it is not a pcap file of Ethernet frames.
 pub fn frames(pcap: &[u8]) -> io::Result<Vec<&[u8]>> {
+    Ok(places(pcap)?.into_iter().map(|place| &pcap[place]).collect())
+}
+
+/// Where these frames lie in it.
+///
+/// # Errors
+/// As [`frames`].
+pub fn places(pcap: &[u8]) -> io::Result<Vec<Range<usize>>> {
     let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let word = |at: usize| pcap.get(at..)?.first_chunk::<4>().copied();
     let magic = word(0).ok_or(bad("too short for a pcap file"))?;
@@ -82,13 +94,14 @@ pub fn frames(pcap: &[u8]) -> io::Result<Vec<&[u8]>> {
     }
     let (mut all, mut at) = (Vec::new(), 24);
     while let (Some(captured), Some(wire)) = (word(at + 8).map(number), word(at + 12).map(number)) {
-        let Some(frame) = pcap.get(at + 16..).and_then(|rest| rest.get(..captured as usize)) else {
+        let place = at + 16..at + 16 + captured as usize;
+        if pcap.get(place.clone()).is_none() {
             break;
-        };
-        if captured == wire {
-            all.push(frame);
         }
-        at += 16 + captured as usize;
+        at = place.end;
+        if captured == wire {
+            all.push(place);
+        }
     }
     Ok(all)
 }
