@@ -37,7 +37,7 @@ struct Options {
     #[arg(long)]
     only: Vec<String>,
     /// Packets a second that are sent to an interface.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..))]
     pps: u64,
     /// Megabytes of the `campus` capture; the others are smaller in proportion.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -79,9 +79,9 @@ fn live_table(out: &mut impl Write, pps: u64, received: &[Received]) -> io::Resu
     writeln!(out, "live: the campus capture over a veth pair, {pps} packets a second\n")?;
     writeln!(out, "| receiver | CPU ns a packet | in bare readers | wanted | sent | received |")?;
     writeln!(out, "|---|---|---|---|---|---|")?;
-    for Received { name, nanos, ratio, packets, sent } in received {
-        let wanted = if *ratio <= live::WANTED { "met" } else { "missed" };
-        let wanted = format!("{}, {wanted}", live::WANTED);
+    for (at, Received { name, nanos, ratio, packets, sent }) in received.iter().enumerate() {
+        let verdict = if *ratio <= live::WANTED { "met" } else { "missed" };
+        let wanted = if at > 0 { format!("{}, {verdict}", live::WANTED) } else { String::new() };
         writeln!(out, "| {name} | {nanos:.1} | {ratio:.2} | {wanted} | {sent} | {packets} |")?;
     }
     writeln!(out)
