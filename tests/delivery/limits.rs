@@ -1,15 +1,18 @@
 //! Full spill logs, full disks, other configs and foreign directories.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     common::{engine, skipped},
+    dice::Dice,
     scene::Scene,
 };
 
@@ -94,6 +97,65 @@ fn a_full_disk_is_survived() {
         assert_eq!(ran.books("store"), [spilled + 3000, 0, 0, 0], "{ran:#?}");
         assert_eq!(scene.stored("store"), [left, (5000..8000).collect()].concat());
     }
+}
+
+/// The same at any moment, `RINGMILL_ROUNDS` times: the disk fills and is freed again while a store
+/// comes and goes. A row is in the store, in the spill, or counted as dropped; one that was
+/// spilled stays until it is in the store.
+#[test]
+fn a_disk_that_fills_at_any_moment_costs_what_is_counted() {
+    const ROWS: u64 = 2000;
+    let asked = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let rounds = asked("RINGMILL_ROUNDS").unwrap_or(2);
+    let seed = asked("RINGMILL_SEED").unwrap_or_else(|| std::process::id().into());
+    println!("RINGMILL_SEED={seed}");
+    let mut dice = Dice(seed);
+    let mut scene = Scene::new(u32::try_from(ROWS).unwrap());
+    let spill = scene.path("spill");
+    let Some(_disk) = Disk::mount(&spill) else { return };
+    let options = [("store", "spill_mib = 8\nspill_full = \"drop_newest\"")];
+    let (mut kept, mut dropped, mut full) = (BTreeSet::new(), 0, 0);
+    for round in 0..rounds {
+        let first = round * ROWS;
+        scene.stage = format!("first = {first}\npause = 1\nnoise = {}", 500 + dice.roll(1000));
+        scene.mood(["down", "up"][usize::try_from(dice.roll(2)).unwrap()]);
+        let over = AtomicBool::new(false);
+        let ran = thread::scope(|scope| {
+            scope.spawn(|| {
+                let ballast = spill.join("ballast");
+                while !over.load(Ordering::Relaxed) {
+                    dice.wait(60);
+                    let bytes = vec![0; usize::try_from((1 << 19) + dice.roll(1 << 20)).unwrap()];
+                    // As much of it as there is room for.
+                    let _ = fs::write(&ballast, bytes);
+                    scene.mood(["up", "down", "down"][usize::try_from(dice.roll(3)).unwrap()]);
+                    dice.wait(400);
+                    let _ = fs::remove_file(&ballast);
+                }
+            });
+            let ran = scene.run(&options);
+            over.store(true, Ordering::Relaxed);
+            ran
+        });
+        let now = [scene.stored("store"), scene.spilled("store")].concat();
+        let now: BTreeSet<u64> = now.into_iter().collect();
+        let lost: Vec<_> = kept.difference(&now).collect();
+        assert!(lost.is_empty(), "seed {seed}, round {round}: {lost:?} {ran:#?}");
+        let came = now.range(first..first + ROWS).count() as u64;
+        let [.., here, dead] = ran.books("store");
+        assert_eq!((came + here, dead), (ROWS, 0), "seed {seed}, round {round}: {ran:#?}");
+        (kept, dropped) = (now, dropped + here);
+        full += u64::from(here > 0);
+    }
+    println!("{rounds} rounds: {} rows kept, {dropped} dropped in {full} of them", kept.len());
+    scene.mood("up");
+    scene.stage = format!("first = {}", rounds * ROWS);
+    let ran = scene.run(&options);
+    assert_eq!(ran.books("store")[1..], [0, 0, 0], "seed {seed}: {ran:#?}");
+    let stored: BTreeSet<u64> = scene.stored("store").into_iter().collect();
+    let missing: Vec<_> = kept.difference(&stored).collect();
+    assert!(missing.is_empty(), "seed {seed}: {missing:?}");
+    assert!(full > 0 || rounds < 10, "seed {seed}: it tests nothing");
 }
 
 /// Rows of a sink that the config does not have any more are told of and kept; those of one
