@@ -255,8 +255,9 @@ impl Source for FileSource {
             });
             found = taken as u64;
         }
-        // And the others, or what ended that one.
-        for _ in 0..if taken < room { STRIDE } else { 0 } {
+        // The others, or what ended that one.
+        let most = if taken < room { STRIDE } else { 0 };
+        for _ in 0..most {
             match reader.step(chunk.get(from..).unwrap_or_default()) {
                 Step::Frame { frame, used } => {
                     loaded ^= prefetch::lines(chunk, from, from + used);
