@@ -17,13 +17,14 @@ mod tests;
 use std::{
     io,
     ptr::{self, NonNull},
+    slice,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use libc::{tpacket_block_desc, tpacket_req3, tpacket3_hdr};
 
 use super::{RingError, socket::Socket};
-use crate::capture::live::RawFrame;
+use crate::capture::{input::prefetch, live::RawFrame};
 
 /// A block holds a super-frame of 64 KiB or more, and a ring has at least four.
 const LARGEST_BLOCK: usize = 1 << 20;
@@ -120,7 +121,10 @@ impl Blocks {
     #[inline]
     pub(super) fn take(&mut self) {
         if self.front.take().is_some() {
-            self.at = self.at.saturating_add(self.step);
+            let next = self.at.saturating_add(self.step);
+            // Another core wrote it, so each header is a cache miss, and tells where the next is.
+            std::hint::black_box(prefetch::lines(self.bytes(), self.at, next));
+            self.at = next;
             self.left -= 1;
             if self.left == 0 {
                 self.finish();
@@ -232,6 +236,14 @@ impl Blocks {
         debug_assert!(number < self.geometry.blocks, "block {number} is not in the ring");
         // SAFETY: `number` is less than `blocks`: it is always a remainder of it.
         unsafe { self.memory.as_ptr().add(number * self.geometry.block) }
+    }
+
+    /// The bytes of the current block, which is ours.
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the block is mapped as long as `self` lives. The kernel does not write to it
+        // while it is ours, and we write no more than its status, never while this is borrowed.
+        unsafe { slice::from_raw_parts(self.block(self.current), self.geometry.block) }
     }
 
     /// Whose a block is.
