@@ -19,7 +19,7 @@ use std::{
 };
 
 use arrow_array::cast::AsArray as _;
-use common::{engine, own_captures, rows, skipped, whole_chain, write_config};
+use common::{asked, engine, own_captures, rows, skipped, whole_chain, write_config};
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaDataReader,
 };
@@ -31,7 +31,7 @@ use serde_json::Value;
 type Ids = BTreeMap<String, usize>;
 
 fn rounds() -> u64 {
-    std::env::var("RINGMILL_ROUNDS").map_or(2, |rounds| rounds.parse().unwrap())
+    asked("RINGMILL_ROUNDS").unwrap_or(2)
 }
 
 /// A capture of so many packets, half of which are heads.

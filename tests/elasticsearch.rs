@@ -40,10 +40,7 @@ mod store;
 #[path = "common/whole.rs"]
 mod whole;
 
-/// A number from the environment.
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect(name))
-}
+use common::asked;
 
 /// One node for all of these; none disturbs another, as each has indices of its own.
 #[test]

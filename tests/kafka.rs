@@ -39,7 +39,4 @@ mod topics;
 #[path = "common/whole.rs"]
 mod whole;
 
-/// A number from the environment.
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect(name))
-}
+use common::asked;

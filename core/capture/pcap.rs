@@ -103,19 +103,14 @@ impl Reader {
         let Self { layout: Layout { swapped, unit, extra }, link, limit, .. } = *self;
         let mut at = from;
         while !swapped
-            && let Some(&[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3]) =
-                bytes.get(at..).and_then(<[u8]>::first_chunk::<RECORD_HEADER>)
-            && let captured = u32::from_ne_bytes([c0, c1, c2, c3])
+            && let Some(head) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+            && let captured = captured(head, u32::from_ne_bytes)
             && captured <= limit
             && let begin = at + RECORD_HEADER + extra
             && let Some(data) = bytes.get(begin..begin + captured as usize)
         {
-            let seconds = i64::from(u32::from_ne_bytes([s0, s1, s2, s3]));
-            let fraction = i64::from(u32::from_ne_bytes([f0, f1, f2, f3]));
-            let time = seconds * 1_000_000_000 + fraction * i64::from(unit);
-            let wire_len = u32::from_ne_bytes([w0, w1, w2, w3]);
             let end = begin + captured as usize;
-            let wants_more = take(Frame { time, data, wire_len, link, interface: 0 }, at..end);
+            let wants_more = take(frame(head, data, unit, link, u32::from_ne_bytes), at..end);
             at = end;
             if !wants_more {
                 break;
@@ -147,8 +142,7 @@ impl Reader {
         let Some((head, rest)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
             return Step::More;
         };
-        let [s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, w0, w1, w2, w3] = *head;
-        let captured = u32([c0, c1, c2, c3]);
+        let captured = captured(head, &u32);
         if captured > self.limit {
             return self.overlong(captured);
         }
@@ -159,24 +153,40 @@ impl Reader {
         };
         let used = RECORD_HEADER + end;
         self.offset += used as u64;
-        // Two u32, at most 4.3e18 + 4.3e12: a fraction of more than a second just carries.
-        let seconds = i64::from(u32([s0, s1, s2, s3]));
-        let fraction = i64::from(u32([f0, f1, f2, f3]));
-        Step::Frame {
-            frame: Frame {
-                time: seconds * 1_000_000_000 + fraction * i64::from(self.layout.unit),
-                data,
-                wire_len: u32([w0, w1, w2, w3]),
-                link: self.link,
-                interface: 0,
-            },
-            used,
-        }
+        Step::Frame { frame: frame(head, data, self.layout.unit, self.link, u32), used }
     }
 
     #[cold]
     fn overlong<'a>(&self, length: u32) -> Step<'a> {
         Step::Damaged(FormatError::Length { offset: self.offset, length, limit: self.limit })
+    }
+}
+
+/// How many bytes of the packet follow a record's header.
+#[inline(always)]
+fn captured(head: &[u8; RECORD_HEADER], u32: impl Fn([u8; 4]) -> u32) -> u32 {
+    let [_, _, _, _, _, _, _, _, c0, c1, c2, c3, ..] = *head;
+    u32([c0, c1, c2, c3])
+}
+
+/// The packet behind a record's header.
+#[inline(always)]
+fn frame<'a>(
+    head: &[u8; RECORD_HEADER],
+    data: &'a [u8],
+    unit: u32,
+    link: u16,
+    u32: impl Fn([u8; 4]) -> u32,
+) -> Frame<'a> {
+    let [s0, s1, s2, s3, f0, f1, f2, f3, _, _, _, _, w0, w1, w2, w3] = *head;
+    // Two u32, at most 4.3e18 + 4.3e12: a fraction of more than a second just carries.
+    let (seconds, fraction) = (u32([s0, s1, s2, s3]), u32([f0, f1, f2, f3]));
+    Frame {
+        time: i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * i64::from(unit),
+        data,
+        wire_len: u32([w0, w1, w2, w3]),
+        link,
+        interface: 0,
     }
 }
 

@@ -43,6 +43,11 @@ pub fn key_file(directory: &Path) -> PathBuf {
     path
 }
 
+/// A number from the environment, by which one asks for more than a test does by itself.
+pub fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
 /// Sends a process a signal, `TERM` or another.
 pub fn signal(pid: u32, name: &str) {
     let arguments = ["-s".to_owned(), name.to_owned(), pid.to_string()];

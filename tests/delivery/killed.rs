@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeSet, fs::OpenOptions, io::Write as _, process::Stdio, time::Instant};
 
-use crate::{dice::Dice, scene::Scene, spill::files};
+use crate::{common::asked, dice::Dice, scene::Scene, spill::files};
 
 #[test]
 fn no_acknowledged_or_spilled_row_is_lost() {
-    let seed = std::env::var("RINGMILL_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| std::process::id().into());
+    let seed = asked("RINGMILL_SEED").unwrap_or_else(|| std::process::id().into());
     println!("RINGMILL_SEED={seed}");
     let mut dice = Dice(seed);
     let mut scene = Scene::new(2000);

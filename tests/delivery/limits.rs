@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    common::{engine, skipped},
+    common::{asked, engine, skipped},
     dice::Dice,
     scene::Scene,
 };
@@ -105,7 +105,6 @@ fn a_full_disk_is_survived() {
 #[test]
 fn a_disk_that_fills_at_any_moment_costs_what_is_counted() {
     const ROWS: u64 = 2000;
-    let asked = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let rounds = asked("RINGMILL_ROUNDS").unwrap_or(2);
     let seed = asked("RINGMILL_SEED").unwrap_or_else(|| std::process::id().into());
     println!("RINGMILL_SEED={seed}");
