@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    thread,
+    thread::{self, Thread},
 };
 
 use crossbeam_utils::CachePadded;
@@ -294,14 +294,18 @@ impl Engine {
             if self.confined {
                 service::renounce();
             }
+            let mut reloads = None;
             if let Some((asked, load, tell)) = &self.reload {
                 let (linked, seats) = (self.linked.as_slice(), seats.as_slice());
                 let now = Now::new(&self.config, &self.plan.blueprint, &self.run);
                 let reloader =
                     Reloader { load, linked, capture, started, seats, sinks, reach, tell, now };
                 let body = || reloader.watch(asked, &done);
-                if let Err(error) = named("reload").spawn_scoped(scope, body) {
-                    tracing::warn!("no config can be reloaded: no thread for it: {error}");
+                match named("reload").spawn_scoped(scope, body) {
+                    Ok(thread) => reloads = Some(thread.thread().clone()),
+                    Err(error) => {
+                        tracing::warn!("no config can be reloaded: no thread for it: {error}");
+                    }
                 }
             }
             let join = |thread: thread::ScopedJoinHandle<'_, WorkerEnd>| {
@@ -311,7 +315,7 @@ impl Engine {
             };
             let mut ends: Vec<_> = threads.into_iter().map(join).collect();
             done.store(true, Relaxed);
-            watch.thread().unpark();
+            [Some(watch.thread()), reloads.as_ref()].into_iter().flatten().for_each(Thread::unpark);
             match ends.iter_mut().find_map(|end| end.refused.take()) {
                 Some(error) => Err(error.into()),
                 None => Ok(ends),

@@ -50,6 +50,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.done.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
@@ -87,7 +88,7 @@ fn draw(gauge: &Gauge, done: &AtomicBool) {
             None => {}
         }
         bar.tick();
-        thread::sleep(INTERVAL);
+        thread::park_timeout(INTERVAL);
     }
     bar.finish_and_clear();
 }
