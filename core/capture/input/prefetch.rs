@@ -6,6 +6,8 @@
 //! alone does not, and neither does `madvise`, which brings pages to memory, not lines to the
 //! cache.
 
+use ringmill_sdk::prefetch;
+
 /// How far ahead the lines are asked for.
 pub const AHEAD: usize = 4096;
 const LINE: usize = 64;
@@ -31,28 +33,12 @@ pub fn lines(bytes: &[u8], from: usize, to: usize) -> u8 {
     while at < end {
         match is_long && (at / LINE).is_multiple_of(LOADED) {
             true => loaded ^= bytes[at],
-            false => line(&bytes[at]),
+            false => prefetch(&bytes[at]),
         }
         at += LINE;
     }
     loaded
 }
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn line(byte: &u8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: the address is that of a live byte, and the instruction only hints: it reads
-    // nothing that the program sees and faults on nothing.
-    #[allow(unsafe_code, reason = "there is no safe way to ask for a cache line")]
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast());
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-fn line(_: &u8) {}
 
 #[cfg(test)]
 mod tests {

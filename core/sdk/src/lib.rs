@@ -35,6 +35,7 @@ mod methods;
 mod options;
 mod packet;
 mod panics;
+mod prefetch;
 pub mod render;
 pub mod schema;
 pub mod secret;
@@ -60,6 +61,7 @@ pub use options::{NoOptions, OptionHelp, OptionValue};
 pub use packet::{
     BATCH, Batch, Class, Layers, Packet, Reason, Timestamp, connection, map_v4, unmap_v4,
 };
+pub use prefetch::prefetch;
 pub use sink::SinkStage;
 pub use span::Span;
 pub use stage::{Output, Sink, Stage};

@@ -3,8 +3,6 @@
 //! Most packets are of connections without HTTP. Those end here, by their descriptors, which are
 //! in the cache, and by filters, which mostly are.
 
-use std::ops::BitXor;
-
 use ringmill_sdk::{BATCH, Batch, Class, Packet, Result};
 
 use super::{
@@ -42,10 +40,11 @@ impl Reassembly {
             let is_syn = packet.tcp_flags() & SYN != 0;
             let opens = self.syns.mark(hash, is_candidate & is_syn);
             *begun = marks.add(hash, is_candidate & (opens | is_head(packet)));
-            picked.pick(at, is_candidate & ((self.table.coarse(hash) > 0) | *begun));
+            let may_be_there = is_candidate & (self.table.coarse(hash) > 0);
+            picked.pick(at, may_be_there | *begun);
+            self.table.prefetch_filter(hash, may_be_there);
+            self.syns.prefetch(hash, is_candidate & opens);
         }
-        let hashes = picked.of(packets).map(|(_, packet)| packet.flow_hash());
-        touch(hashes.map(|hash| self.syns.touch(hash) ^ u32::from(self.table.touch(hash))));
 
         let (mut wanted, mut looked_at) = (Picked::default(), Picked::default());
         for (at, packet) in picked.of(packets) {
@@ -53,18 +52,26 @@ impl Reassembly {
             wanted.pick(at, is_wanted);
             looked_at.pick(at, is_wanted | begun.get(at).is_some_and(|begun| *begun));
         }
-        let (mut keys, mut ids, mut asked) = ([0; BATCH], [NONE; BATCH], 0);
-        for ((at, packet), id) in wanted.of(packets).zip(&mut ids) {
+        let mut keys = [0; BATCH];
+        for (at, packet) in wanted.of(packets) {
             keys[at] = key_of(packet, flows);
+            self.table.prefetch_index(keys[at]);
+        }
+        let (mut ids, mut asked) = ([NONE; BATCH], 0);
+        for ((at, _), id) in wanted.of(packets).zip(&mut ids) {
             *id = self.table.first(keys[at]);
+            self.table.prefetch_flow(*id);
             asked += 1;
         }
         let ids = &ids[..asked];
-        touch(ids.iter().map(|id| self.table.key(*id)));
-        let waits = || ids.iter().flat_map(|id| self.table.works(*id));
-        touch(waits().map(|number| self.works.touch(number)));
-        touch(waits().map(|number| self.works.touch_more(number)));
-        touch(ids.iter().map(|id| self.pairs.touch(self.table.pending(*id))));
+        for id in ids {
+            self.table.works(*id).for_each(|number| self.works.prefetch(number));
+            self.pairs.prefetch(self.table.pending(*id));
+        }
+        for id in ids {
+            self.table.works(*id).for_each(|number| self.works.prefetch_more(number));
+            self.pairs.prefetch_text(self.table.pending(*id));
+        }
 
         for (at, packet) in looked_at.of(packets) {
             if self.is_wanted(packet) || self.is_opening(packet) {
@@ -104,12 +111,6 @@ impl Reassembly {
         }
         may_be_http
     }
-}
-
-/// Reads what will be needed, so that it is in the cache by then.
-#[inline]
-fn touch<T: BitXor<Output = T> + Default>(read: impl Iterator<Item = T>) {
-    std::hint::black_box(read.fold(T::default(), |all, one| all ^ one));
 }
 
 /// Whether its payload begins with a head.

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use ringmill_sdk::prefetch;
+
 use super::{segment::Segment, work::Spare};
 use crate::rows::Seen;
 
@@ -174,12 +176,12 @@ impl Early {
         self.order.insert(place, Place { seq, wire, at });
     }
 
-    /// Reads what the next segment will need, so that it is in the cache by then.
+    /// Asks for what the next segment will need.
     #[inline]
-    pub(super) fn touch(&self) -> usize {
+    pub(super) fn prefetch(&self) {
         let (front, back) = self.order.as_slices();
         let lines = front.iter().step_by(TOGETHER).chain(back.iter().step_by(TOGETHER));
-        lines.fold(0, |all, place| all ^ place.seq) as usize
+        lines.for_each(prefetch);
     }
 }
 

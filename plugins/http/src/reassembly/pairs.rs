@@ -1,5 +1,7 @@
 //! Requests that were not answered yet: what their responses will say of them.
 
+use ringmill_sdk::prefetch;
+
 use super::table::NONE;
 use crate::{framing::Method, rows::Asked};
 
@@ -80,10 +82,20 @@ impl Pairs {
         self.all.get(number as usize)
     }
 
-    /// Reads what will be needed, so that it is in the cache by then.
+    /// Asks for the lines that a request lies in, if there is one.
     #[inline]
-    pub(super) fn touch(&self, number: u32) -> u8 {
-        self.get(number).and_then(|request| request.text.as_bytes().last().copied()).unwrap_or(0)
+    pub(super) fn prefetch(&self, number: u32) {
+        if let Some(Request { text, exchange, .. }) = self.get(number) {
+            prefetch(text);
+            prefetch(exchange);
+        }
+    }
+
+    /// Asks for what it asked for.
+    #[inline]
+    pub(super) fn prefetch_text(&self, number: u32) {
+        let text = self.get(number).and_then(|request| request.text.as_bytes().first());
+        text.into_iter().for_each(prefetch);
     }
 
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Request> {

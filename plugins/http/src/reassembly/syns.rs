@@ -10,7 +10,7 @@
 //! remembered of a connection nobody else can change: an entry is told by a number of both ends
 //! under a secret ([`Secrets`]), which nobody sees.
 
-use ringmill_sdk::Packet;
+use ringmill_sdk::{Packet, prefetch};
 
 /// Slots; as many connections may be between SYN and first byte. 544 KiB in all.
 const SLOTS_BITS: u32 = 15;
@@ -98,13 +98,12 @@ impl Syns {
         Ends { place, print, tag: (sum >> 32) as u32 }
     }
 
-    /// Reads the slot, if it will be asked, so that it is in the cache by then.
+    /// Asks for the slot, if `wanted`. Always asks, for a slot that is there in any case: a branch
+    /// would be mispredicted.
     #[inline]
-    pub(super) fn touch(&self, flow_hash: u64) -> u32 {
-        let (place, print) = self.place(flow_hash);
-        // Always a load, of a slot that is there in any case: a branch would be mispredicted.
-        let at = if self.prints[place] == print { place } else { 0 };
-        self.slots.get(at).map_or(0, |slot| slot.tag)
+    pub(super) fn prefetch(&self, flow_hash: u64, wanted: bool) {
+        let (place, _) = self.place(flow_hash);
+        self.slots.get(if wanted { place } else { 0 }).into_iter().for_each(prefetch);
     }
 
     /// A SYN was seen; `first` is the sequence number behind it.

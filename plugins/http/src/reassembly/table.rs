@@ -14,6 +14,8 @@
 //! wants to can make the filters say "perhaps"; it then costs a lookup under the key, and
 //! nothing more.
 
+use ringmill_sdk::prefetch;
+
 /// No flow, no work, no request.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -251,9 +253,8 @@ impl Table {
         if new == self.index.len() {
             return;
         }
+        let (old, mask) = self.origin(new);
         self.cells += 1;
-        let mask = self.cells.next_power_of_two() - 1;
-        let old = new & (mask >> 1);
         let mut id = std::mem::take(&mut self.index[old]).wrapping_sub(1);
         while id != NONE {
             let Flow { key, chain, .. } = *self.flow(id);
@@ -262,6 +263,13 @@ impl Table {
             self.index[at] = id + 1;
             id = chain;
         }
+    }
+
+    /// The cell that cell `new` is split off, once all cells before it are in use, and which bits
+    /// of a spread key tell the two apart.
+    fn origin(&self, new: usize) -> (usize, usize) {
+        let mask = (new + 1).next_power_of_two() - 1;
+        (new & (mask >> 1), mask)
     }
 
     #[inline]
@@ -283,30 +291,36 @@ impl Table {
         self.coarse.get(cell).copied().unwrap_or(u8::MAX)
     }
 
-    /// What the fine one counts, if it is to be asked. Always a load, of a cell that is there in any
+    /// Asks for what the fine one counts, if `wanted`. Always asks, for a cell that is there in any
     /// case: a branch would be mispredicted.
     #[inline]
-    pub(super) fn touch(&self, flow_hash: u64) -> u8 {
-        let cell = if self.coarse(flow_hash) > 0 { self.cell(flow_hash) } else { 0 };
-        self.filter.get(cell).copied().unwrap_or(u8::MAX)
+    pub(super) fn prefetch_filter(&self, flow_hash: u64, wanted: bool) {
+        let cell = if wanted { self.cell(flow_hash) } else { 0 };
+        self.filter.get(cell).into_iter().for_each(prefetch);
     }
 
     /// Whether there may be a connection of this flow hash.
     #[inline]
     pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        (self.coarse(flow_hash) > 0) & (self.touch(flow_hash) > 0)
+        self.coarse(flow_hash) > 0 && self.filter.get(self.cell(flow_hash)).is_none_or(|n| *n > 0)
     }
 
-    /// The first flow in the index cell of this key: to have it in the cache by the time it is
-    /// looked at.
+    /// Asks for the index cell of this key.
+    #[inline]
+    pub(super) fn prefetch_index(&self, key: u64) {
+        self.index.get(self.place(key)).into_iter().for_each(prefetch);
+    }
+
+    /// The first flow in the index cell of this key.
     #[inline]
     pub(super) fn first(&self, key: u64) -> u32 {
         self.index.get(self.place(key)).copied().unwrap_or(0).wrapping_sub(1)
     }
 
+    /// Asks for a flow, if there is such a flow.
     #[inline]
-    pub(super) fn key(&self, id: u32) -> u64 {
-        self.get(id).map_or(0, |flow| flow.key)
+    pub(super) fn prefetch_flow(&self, id: u32) {
+        self.get(id).into_iter().for_each(prefetch);
     }
 
     /// The numbers of what waits in a flow, if there is such a flow.
@@ -379,6 +393,12 @@ impl Table {
             if 2 * self.used >= self.cells {
                 self.grow();
             }
+        }
+        // The cells lie in a row, what hangs on them anywhere: until the next connection comes it
+        // can be here.
+        for new in self.cells..self.cells + 2 {
+            let (old, _) = self.origin(new);
+            self.prefetch_flow(self.index.get(old).map_or(NONE, |first| first.wrapping_sub(1)));
         }
         let id = self.free;
         let (place, cell) = (self.place(key), self.cell(flow_hash));
@@ -471,7 +491,7 @@ mod tests {
             assert!(table.may_have(7));
             for (key, id) in &ids {
                 assert_eq!(table.find(*key), Some(*id));
-                assert_eq!(table.key(*id), *key);
+                assert_eq!(table.flow(*id).key, *key);
             }
             for key in (round * 500)..(round * 500 + 500) {
                 if let Some(id) = ids.remove(&key) {

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use ringmill_sdk::prefetch;
+
 use super::{
     GAP, HOLD,
     before::Before,
@@ -168,25 +170,25 @@ impl Works {
         self.all.get(number as usize).is_some_and(|work| work.due <= until)
     }
 
-    /// Reads the lines that it lies in, so that they are in the cache by the time they are needed.
+    /// Asks for the lines that it lies in.
     #[inline]
-    pub(super) fn touch(&self, number: u32) -> usize {
-        self.all.get(number as usize).map_or(0, |work| {
-            let Work { partial, early, held, due, .. } = work;
-            let other = usize::from(partial.is_some()) ^ usize::from(*due == 0);
-            other ^ early.len() ^ early.bytes() ^ held.len()
-        })
+    pub(super) fn prefetch(&self, number: u32) {
+        if let Some(Work { owner, early, held, due, .. }) = self.all.get(number as usize) {
+            prefetch(owner);
+            prefetch(early);
+            prefetch(held);
+            prefetch(due);
+        }
     }
 
-    /// Reads what it points to: the end of a head, where segments lie, the first response.
+    /// Asks for what it points to: a head, where segments lie, the first response.
     #[inline]
-    pub(super) fn touch_more(&self, number: u32) -> usize {
-        self.all.get(number as usize).map_or(0, |work| {
-            let partial = work.partial.as_ref().and_then(|partial| partial.bytes.last().copied());
-            let last = partial.unwrap_or(0);
-            let held = work.held.front().map_or(0, |held| held.seq);
-            usize::from(last) ^ work.early.touch() ^ held as usize
-        })
+    pub(super) fn prefetch_more(&self, number: u32) {
+        if let Some(Work { partial, early, held, .. }) = self.all.get(number as usize) {
+            partial.as_deref().into_iter().for_each(prefetch);
+            early.prefetch();
+            held.front().into_iter().for_each(prefetch);
+        }
     }
 
     /// Numbers from 0 up to this are in use or free.
