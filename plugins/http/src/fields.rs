@@ -135,6 +135,24 @@ const BEGIN: [u8; LONGEST + 2] = {
     begin
 };
 
+/// One bit for each length of a name with `-` and without a column.
+const DASHED_URLS: u64 = {
+    assert!(LONGEST < 63, "one bit for each length, and one that is never set");
+    let (mut lengths, mut at) = (0, 0);
+    while at < FIELDS.len() {
+        let (name, field) = FIELDS[at];
+        let mut byte = 0;
+        while byte < name.len() {
+            if matches!(field, Url) && name.as_bytes()[byte] == b'-' {
+                lengths |= 1 << name.len();
+            }
+            byte += 1;
+        }
+        at += 1;
+    }
+    lengths
+};
+
 /// The two ends of a name, at most eight bytes each, in lower case; they overlap in names
 /// shorter than 16. `None` for names of less than three bytes, of which there is none here.
 ///
@@ -178,7 +196,10 @@ static ENDS: [(u64, u64); FIELDS.len()] = {
 /// (RFC 9110, section 5.1).
 #[inline]
 pub(crate) fn field(name: &[u8]) -> Option<Field> {
-    known(name).or_else(|| if name.contains(&b'_') { underscored(name) } else { None })
+    known(name).or_else(|| {
+        let may_be_url = DASHED_URLS >> name.len().min(63) & 1 != 0;
+        if may_be_url && name.contains(&b'_') { underscored(name) } else { None }
+    })
 }
 
 #[inline]

@@ -1,7 +1,10 @@
 //! Where a message's body ends (RFC 9112, section 6.3): all that is asked of it, because bodies
 //! are skipped.
 
-use crate::head::{Start, Take};
+use crate::{
+    fields::{self, Column, Field},
+    head::{Start, Take},
+};
 
 /// What a head says about the body behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,22 +74,16 @@ impl Framing {
         };
     }
 
-    /// What a header field says.
-    #[inline]
-    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
-        match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-                let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                self.coding = if chunked { Coding::Chunked } else { Coding::Other };
-            }
-            _ => {}
-        }
+    /// What Transfer-Encoding says.
+    pub(crate) fn coding(&mut self, value: &[u8]) {
+        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        self.coding = if chunked { Coding::Chunked } else { Coding::Other };
     }
 
-    /// A list of equal numbers counts as one of them (RFC 9112, section 6.3, rule 5).
-    fn length(&mut self, value: &[u8]) {
+    /// What Content-Length says. A list of equal numbers counts as one of them (RFC 9112,
+    /// section 6.3, rule 5).
+    pub(crate) fn length(&mut self, value: &[u8]) {
         for part in value.split(|byte| *byte == b',') {
             self.length = match (self.length, decimal(part.trim_ascii())) {
                 (Length::Absent, Some(bytes)) => Length::Bytes(bytes),
@@ -137,7 +134,11 @@ impl<'a> Take<'a> for Framing {
     }
 
     fn field(&mut self, name: &'a str, value: &'a [u8], _: bool) {
-        Framing::field(self, name.as_bytes(), value);
+        match fields::field(name.as_bytes()) {
+            Some(Field::Column(Column::ContentLength)) => self.length(value),
+            Some(Field::Column(Column::TransferEncoding)) => self.coding(value),
+            _ => {}
+        }
     }
 }
 

@@ -146,11 +146,19 @@ impl<'h, 'a> Parsed<'h, 'a> {
 fn lines(head: &[u8], fields: usize) -> Flags {
     let mut flags = Flags::default();
     // Each line, the first and the empty one too, ends in LF or CR LF, and no CR is elsewhere.
-    flags.set_if(Flags::BARE_LF, memchr::memchr_iter(b'\r', head).count() != fields + 2);
+    flags.set_if(Flags::BARE_LF, carriage_returns(head) != fields + 2);
     if head.len() > LONGEST_LINE {
         flags.set_if(Flags::LONG_LINE, lenient::has_long_line(head));
     }
     flags
+}
+
+/// How many there are. In pieces that a byte can count, which sixteen at a time do: half of the
+/// instructions of a search that may also stop early.
+#[inline]
+fn carriage_returns(head: &[u8]) -> usize {
+    let count = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\r')).sum::<u8>();
+    head.chunks(128).map(|piece| usize::from(count(piece))).sum()
 }
 
 #[inline]

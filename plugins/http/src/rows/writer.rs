@@ -68,16 +68,12 @@ impl<'a> Take<'a> for Writer<'_, 'a> {
     #[inline]
     fn field(&mut self, name: &'a str, value: &'a [u8], cut: bool) {
         self.size += longest(name.len() + value.len());
-        self.framing.field(name.as_bytes(), value);
         let known = fields::field(name.as_bytes());
-        if let Some(fields::Field::Column(Column::ContentType)) = known
-            && self.rows.kind == Kind::Response
-            && !std::mem::replace(&mut self.has_type, true)
-        {
-            self.rows.mix.content(value);
-        }
         let taken = match known {
-            Some(fields::Field::Column(column)) => self.own(column, value, cut),
+            Some(fields::Field::Column(column)) => {
+                self.heed(column, value);
+                self.own(column, value, cut)
+            }
             _ => false,
         };
         if !taken {
@@ -98,6 +94,23 @@ impl<'r, 'a> Writer<'r, 'a> {
             size: 0,
             framing: Framing::default(),
             has_type: false,
+        }
+    }
+
+    /// What is told by more than the column.
+    #[inline]
+    fn heed(&mut self, column: Column, value: &[u8]) {
+        match column {
+            Column::ContentLength => self.framing.length(value),
+            Column::TransferEncoding => self.framing.coding(value),
+            // Of the first one.
+            Column::ContentType
+                if self.rows.kind == Kind::Response
+                    && !std::mem::replace(&mut self.has_type, true) =>
+            {
+                self.rows.mix.content(value);
+            }
+            _ => {}
         }
     }
 
