@@ -74,11 +74,13 @@ impl Reassembly {
         }
 
         for (at, packet) in looked_at.of(packets) {
-            if self.is_wanted(packet) || self.is_opening(packet) {
-                let key = keys.get(at).copied().filter(|key| *key != 0);
-                let key = key.unwrap_or_else(|| key_of(packet, flows));
-                self.flow(packet, &seen(packet, key), heads)?;
-            }
+            // Of what was not wanted then, something may have begun in this batch.
+            let key = match keys.get(at) {
+                Some(&key) if key != 0 => key,
+                _ if self.is_wanted(packet) || self.is_opening(packet) => key_of(packet, flows),
+                _ => continue,
+            };
+            self.flow(packet, &seen(packet, key), heads)?;
         }
         Ok(())
     }
