@@ -34,24 +34,29 @@ impl Reassembly {
         // before. Nothing branches on what is asked for before all of it was: a branch that was
         // guessed wrong waits for it alone.
         let packets = batch.all();
-        let (mut picked, mut marks, mut begun) = (Picked::default(), Marks::new(), [false; BATCH]);
-        for ((at, packet), begun) in packets.iter().enumerate().zip(&mut begun) {
+        let (filter, mut syns) = (self.table.filter(), self.syns.front());
+        let (mut marks, mut begun) = (Marks::new(), [false; BATCH]);
+        let picked = packets.iter().enumerate().zip(&mut begun).map(|((at, packet), begun)| {
             let (hash, is_candidate) = (packet.flow_hash(), is_candidate(packet));
             let is_syn = packet.tcp_flags() & SYN != 0;
-            let opens = self.syns.mark(hash, is_candidate & is_syn);
-            *begun = marks.add(hash, is_candidate & (opens | is_head(packet)));
-            let may_be_there = is_candidate & (self.table.coarse(hash) > 0);
-            picked.pick(at, may_be_there | *begun);
-            self.table.prefetch_filter(hash, may_be_there);
-            self.syns.prefetch(hash, is_candidate & opens);
-        }
+            let opens = is_candidate & syns.mark(hash, is_candidate & is_syn);
+            *begun = marks.add(hash, opens | (is_candidate & is_head(packet)));
+            let may_be_there = is_candidate & filter.coarse(hash);
+            filter.prefetch(hash, may_be_there);
+            syns.prefetch(hash, opens);
+            (at, may_be_there | *begun)
+        });
+        let picked = Picked::new(picked);
 
-        let (mut wanted, mut looked_at) = (Picked::default(), Picked::default());
+        let is_wanted = |packet: &Packet<'_>| is_head(packet) | filter.may_have(packet.flow_hash());
+        let mut wanted = [false; BATCH];
         for (at, packet) in picked.of(packets) {
-            let is_wanted = self.is_wanted(packet);
-            wanted.pick(at, is_wanted);
-            looked_at.pick(at, is_wanted | begun.get(at).is_some_and(|begun| *begun));
+            wanted[at] = is_wanted(packet);
         }
+        let has = |at: usize, these: &[bool; BATCH]| these.get(at).is_some_and(|it| *it);
+        let looked_at = picked.of(packets).map(|(at, _)| (at, has(at, &wanted) | has(at, &begun)));
+        let looked_at = Picked::new(looked_at);
+        let wanted = Picked::new(picked.of(packets).map(|(at, _)| (at, has(at, &wanted))));
         let mut keys = [0; BATCH];
         for (at, packet) in wanted.of(packets) {
             keys[at] = key_of(packet, flows);
@@ -88,7 +93,7 @@ impl Reassembly {
     /// Whether it takes more than a look at the filter.
     #[inline]
     fn is_wanted(&self, packet: &Packet<'_>) -> bool {
-        is_head(packet) | self.table.may_have(packet.flow_hash())
+        is_head(packet) | self.table.filter().may_have(packet.flow_hash())
     }
 
     /// Whether a connection that is not there is to be taken up at this packet: it begins with a

@@ -29,6 +29,7 @@ mod before;
 mod chunked;
 mod early;
 mod expiry;
+mod filter;
 mod messages;
 mod pairs;
 mod picked;
@@ -45,7 +46,7 @@ use batch::direction;
 use pairs::Pairs;
 use segment::{FIN, RST, SYN, Segment, Tcp, ahead, wire_length};
 use syns::Syns;
-use table::{Dir, Flow, State, Table};
+use table::{Dir, Flow, NONE, State, Table};
 use work::Works;
 
 /// How long a segment waits for those before it, in nanoseconds: longer than the first two
@@ -315,11 +316,15 @@ impl Reassembly {
 
     /// Takes a connection of which nothing waits out of the table.
     fn forget(&mut self, id: u32) {
-        let mut pending = self.table.flow(id).pending;
+        self.forget_requests(id);
+        self.table.remove(id);
+    }
+
+    fn forget_requests(&mut self, id: u32) {
+        let mut pending = std::mem::replace(&mut self.table.flow_mut(id).pending, NONE);
         while self.pairs.pop(&mut pending) {
             self.count(Count::Unanswered);
         }
-        self.table.remove(id);
     }
 
     /// Time has passed.
@@ -340,12 +345,13 @@ impl Reassembly {
         Ok(())
     }
 
-    /// No more packets come.
+    /// No more packets come. The connections stay in the table, which nobody asks any more.
     #[allow(clippy::cast_possible_truncation, reason = "there are fewer than 2^32 flows")]
     pub(crate) fn finish(&mut self, heads: &mut Heads) -> Result {
         for id in 0..self.table.made() as u32 {
             if self.table.is_used(id) {
-                self.end(id, heads)?;
+                self.expire_all(id, heads)?;
+                self.forget_requests(id);
             }
         }
         Ok(())

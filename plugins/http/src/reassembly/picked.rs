@@ -8,22 +8,19 @@ pub(super) struct Picked {
     count: usize,
 }
 
-impl Default for Picked {
-    #[inline]
-    fn default() -> Self {
-        Self { numbers: [0; BATCH], count: 0 }
-    }
-}
-
 impl Picked {
-    /// Takes it, if `wanted`; there is no branch to be mispredicted.
+    /// Those that are wanted, by their numbers; there is no branch to be mispredicted.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a batch has 256 packets at most")]
-    pub(super) fn pick(&mut self, at: usize, wanted: bool) {
-        if let Some(number) = self.numbers.get_mut(self.count) {
-            *number = at as u8;
+    pub(super) fn new(packets: impl Iterator<Item = (usize, bool)>) -> Self {
+        let (mut numbers, mut count) = ([0; BATCH], 0);
+        for (at, wanted) in packets {
+            if let Some(number) = numbers.get_mut(count) {
+                *number = at as u8;
+            }
+            count += usize::from(wanted);
         }
-        self.count += usize::from(wanted);
+        Self { numbers, count }
     }
 
     #[inline]

@@ -44,18 +44,22 @@ pub(super) struct Syns {
     slots: Vec<Slot>,
     /// Of each slot in which something is known, eight bits of the flow hash, else 0: most packets
     /// are of connections without a slot, and of these few take a look at one.
-    prints: Vec<u8>,
+    prints: Box<[u8; SLOTS]>,
 }
 
-impl Syns {
-    pub(super) fn new(secrets: Secrets) -> Self {
-        Self { secrets, slots: vec![Slot::default(); SLOTS], prints: vec![0; SLOTS] }
-    }
+/// What a loop over packets needs of it: values, which the compiler need not load again after each
+/// store.
+pub(super) struct Front<'s> {
+    factor: u64,
+    prints: &'s mut [u8; SLOTS],
+    slots: &'s [Slot],
+}
 
+impl Front<'_> {
     /// Whether it takes a look at the slot, now and after its SYN, if this is one.
     #[inline]
     pub(super) fn mark(&mut self, flow_hash: u64, is_syn: bool) -> bool {
-        let (place, print) = self.place(flow_hash);
+        let (place, print) = place(self.factor, flow_hash);
         let there = &mut self.prints[place];
         if is_syn {
             *there = print;
@@ -63,12 +67,32 @@ impl Syns {
         *there == print
     }
 
-    /// The slot, and what its print is while it is of this flow hash.
+    /// Asks for the slot, if `wanted`, else for one that is there in any case: a branch would be
+    /// mispredicted.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "15 bits are left, and 8 of the others")]
-    fn place(&self, flow_hash: u64) -> (usize, u8) {
-        let spread = flow_hash.wrapping_mul(self.secrets[9] | 1);
-        ((spread >> (64 - SLOTS_BITS)) as usize, (spread >> (56 - SLOTS_BITS)) as u8 | 1)
+    pub(super) fn prefetch(&self, flow_hash: u64, wanted: bool) {
+        let (place, _) = place(self.factor, flow_hash);
+        self.slots.get(place & usize::from(wanted).wrapping_neg()).into_iter().for_each(prefetch);
+    }
+}
+
+/// The slot, and what its print is while it is of this flow hash.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "15 bits are left, and 8 of the others")]
+fn place(factor: u64, flow_hash: u64) -> (usize, u8) {
+    let spread = flow_hash.wrapping_mul(factor | 1);
+    ((spread >> (64 - SLOTS_BITS)) as usize, (spread >> (56 - SLOTS_BITS)) as u8 | 1)
+}
+
+impl Syns {
+    pub(super) fn new(secrets: Secrets) -> Self {
+        Self { secrets, slots: vec![Slot::default(); SLOTS], prints: Box::new([0; SLOTS]) }
+    }
+
+    /// What the loop over all packets needs.
+    #[inline]
+    pub(super) fn front(&mut self) -> Front<'_> {
+        Front { factor: self.secrets[9], prints: &mut self.prints, slots: &self.slots }
     }
 
     /// The connection of a packet in direction `d`.
@@ -94,16 +118,8 @@ impl Syns {
         let sum = pieces(low, [a, b, c, e])
             .wrapping_add(pieces(high, [f, g, h, i]))
             .wrapping_add(ports.wrapping_mul(p));
-        let (place, print) = self.place(packet.flow_hash());
+        let (place, print) = place(self.secrets[9], packet.flow_hash());
         Ends { place, print, tag: (sum >> 32) as u32 }
-    }
-
-    /// Asks for the slot, if `wanted`. Always asks, for a slot that is there in any case: a branch
-    /// would be mispredicted.
-    #[inline]
-    pub(super) fn prefetch(&self, flow_hash: u64, wanted: bool) {
-        let (place, _) = self.place(flow_hash);
-        self.slots.get(if wanted { place } else { 0 }).into_iter().for_each(prefetch);
     }
 
     /// A SYN was seen; `first` is the sequence number behind it.

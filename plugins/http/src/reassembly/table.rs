@@ -8,13 +8,11 @@
 //! "Linear hashing", VLDB 1980). So nothing is ever copied or rehashed at once: a table that
 //! doubles stalls for tens of milliseconds, in which a ring overflows.
 //!
-//! In front is a filter that counts connections by the flow hash that every packet carries, and
-//! in front of that a coarse one of 64 KiB, small enough to stay in the cache: as long as few
-//! connections carry HTTP, most packets of all others end there. That hash has no key, so whoever
-//! wants to can make the filters say "perhaps"; it then costs a lookup under the key, and
-//! nothing more.
+//! In front are [filters](super::filter), which end most packets of other connections.
 
 use ringmill_sdk::prefetch;
+
+use super::filter::{Filter, Look};
 
 /// No flow, no work, no request.
 pub(super) const NONE: u32 = u32::MAX;
@@ -24,9 +22,6 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 
 /// Cells of the index that are in use from the beginning; a power of two.
 const CELLS: usize = 1 << 10;
-
-/// Cells of the coarse filter, as a power of two.
-const COARSE_BITS: u32 = 16;
 
 /// How many connections are looked at to find one that may go.
 const WINDOW: usize = 16;
@@ -183,17 +178,11 @@ impl Flow {
 pub(super) struct Table {
     /// Odd, and secret: spreads the keys, which are published as flow numbers.
     spread: u64,
-    /// What leaves the cell of the filter, and of the coarse one, of a spread flow hash.
-    shift: u32,
-    coarse_shift: u32,
     /// Of each cell the first flow and one more, 0 for none.
     index: Vec<u32>,
     /// How many cells of the index are in use, at least [`CELLS`].
     cells: usize,
-    /// Flows by the upper bits of their flow hash; at the highest count it stays.
-    filter: Vec<u8>,
-    /// The same by fewer bits.
-    coarse: Vec<u8>,
+    filter: Filter,
     chunks: Vec<Box<[Flow]>>,
     free: u32,
     most: usize,
@@ -209,12 +198,9 @@ impl Table {
         let bits = most.next_power_of_two().trailing_zeros().max(10);
         Self {
             spread: secret | 1,
-            shift: 64 - bits,
-            coarse_shift: 64 - bits.min(COARSE_BITS),
             index: vec![0; 2 << bits],
             cells: CELLS,
-            filter: vec![0; 1 << bits],
-            coarse: vec![0; 1 << bits.min(COARSE_BITS)],
+            filter: Filter::new(bits, secret.rotate_left(32)),
             chunks: Vec::new(),
             free: NONE,
             most,
@@ -272,37 +258,10 @@ impl Table {
         (new & (mask >> 1), mask)
     }
 
+    /// Which packets may be of a connection that is there.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "at least 10 bits are shifted out")]
-    fn cell(&self, flow_hash: u64) -> usize {
-        (flow_hash.wrapping_mul(self.spread) >> self.shift) as usize
-    }
-
-    /// The cell of the coarse filter in which this cell of the filter lies.
-    fn coarse_cell(&self, cell: usize) -> usize {
-        cell >> (self.coarse_shift - self.shift)
-    }
-
-    /// What the coarse filter counts for this flow hash.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "16 bits are left")]
-    pub(super) fn coarse(&self, flow_hash: u64) -> u8 {
-        let cell = (flow_hash.wrapping_mul(self.spread) >> self.coarse_shift) as usize;
-        self.coarse.get(cell).copied().unwrap_or(u8::MAX)
-    }
-
-    /// Asks for what the fine one counts, if `wanted`. Always asks, for a cell that is there in any
-    /// case: a branch would be mispredicted.
-    #[inline]
-    pub(super) fn prefetch_filter(&self, flow_hash: u64, wanted: bool) {
-        let cell = if wanted { self.cell(flow_hash) } else { 0 };
-        self.filter.get(cell).into_iter().for_each(prefetch);
-    }
-
-    /// Whether there may be a connection of this flow hash.
-    #[inline]
-    pub(super) fn may_have(&self, flow_hash: u64) -> bool {
-        self.coarse(flow_hash) > 0 && self.filter.get(self.cell(flow_hash)).is_none_or(|n| *n > 0)
+    pub(super) fn filter(&self) -> Look<'_> {
+        self.filter.look()
     }
 
     /// Asks for the index cell of this key.
@@ -401,16 +360,12 @@ impl Table {
             self.prefetch_flow(self.index.get(old).map_or(NONE, |first| first.wrapping_sub(1)));
         }
         let id = self.free;
-        let (place, cell) = (self.place(key), self.cell(flow_hash));
+        let (place, cell) = (self.place(key), self.filter.add(flow_hash));
         let chain = self.index[place].wrapping_sub(1);
         self.index[place] = id + 1;
-        let coarse = self.coarse_cell(cell);
-        for count in [&mut self.filter[cell], &mut self.coarse[coarse]] {
-            *count = count.saturating_add(1);
-        }
         let flow = self.flow_mut(id);
         let free = flow.chain;
-        *flow = Flow { key, chain, cell: cell as u32, last: now, bits: Flow::USED, ..Flow::FREE };
+        *flow = Flow { key, chain, cell, last: now, bits: Flow::USED, ..Flow::FREE };
         self.free = free;
         self.used += 1;
         id
@@ -431,13 +386,7 @@ impl Table {
                 self.flow_mut(at).chain = chain;
             }
         }
-        let coarse = self.coarse_cell(cell as usize);
-        // A count that once was the highest may stand for more, and stays.
-        for count in [&mut self.filter[cell as usize], &mut self.coarse[coarse]] {
-            if *count < u8::MAX {
-                *count -= 1;
-            }
-        }
+        self.filter.remove(cell);
         *self.flow_mut(id) = Flow { chain: self.free, ..Flow::FREE };
         self.free = id;
         self.used -= 1;
@@ -488,7 +437,7 @@ mod tests {
                     place.insert(table.insert(key, hash(key), 0));
                 }
             }
-            assert!(table.may_have(7));
+            assert!(table.filter().may_have(7));
             for (key, id) in &ids {
                 assert_eq!(table.find(*key), Some(*id));
                 assert_eq!(table.flow(*id).key, *key);
@@ -506,8 +455,6 @@ mod tests {
             table.remove(id);
         }
         assert_eq!(table.len(), 0);
-        // A cell that once was at its highest count stays there.
-        assert!(table.may_have(7) && !table.may_have(1 << 40));
     }
 
     #[test]
