@@ -23,7 +23,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, Mmap};
@@ -224,20 +224,13 @@ pub fn open(input: &Input, workers: usize) -> Result<Opened, InputError> {
     let file = rustix::fs::open(path, flags, Mode::empty())
         .map(File::from)
         .map_err(|error| told(error.into()))?;
-    if kind.is_file() {
-        let mut front = [0; 4];
-        let got = file.read_at(&mut front, 0).map_err(told)?;
-        if Packing::of(&front[..got]) == Packing::None {
-            let map = (got > 0).then(|| map(&file)).transpose();
-            // A file system that cannot map can still be read.
-            if let Ok(map) = map {
-                let bytes = map.as_deref().unwrap_or_default();
-                Reader::detect_all(bytes).map_err(|e| InputError::broken(input, e.into()))?;
-                if let Some(map) = map {
-                    return Ok(Opened::Mapped(map));
-                }
-            }
-        }
+    // A file system that cannot map can still be read.
+    if kind.is_file()
+        && let Ok(map) = map(&file)
+        && Packing::of(map.get(..4).unwrap_or(&map)) == Packing::None
+    {
+        Reader::detect_all(&map).map_err(|e| InputError::broken(input, e.into()))?;
+        return Ok(Opened::Mapped(map));
     }
     let source = Source::new(file).map_err(told)?;
     Stream::start(source, workers)
@@ -252,7 +245,11 @@ fn map(file: &File) -> io::Result<Mmap> {
     // head of this module), never in memory that is not ours.
     #[allow(unsafe_code, reason = "mapping is what makes a shared file cheap")]
     let map = unsafe { Mmap::map(file)? };
-    // Advice only: without it the kernel reads ahead less.
-    let _ = map.advise(Advice::Sequential);
+    // Advice only: to read ahead, and in pages of 2 MiB (Linux 5.18 and later), which the first
+    // access decides, so nothing may read the file by other means before. With a disk's usual
+    // read-ahead of 128 KiB that takes a sixteenth of the faults, now and the next time.
+    for advice in [Advice::Sequential, Advice::HugePage] {
+        let _ = map.advise(advice);
+    }
     Ok(map)
 }
