@@ -122,3 +122,10 @@ pub(crate) fn harmless_segments(url: &str) -> &str {
     }
     url
 }
+
+/// Whether a segment of a path may have parameters, hold names and values, or be encoded.
+#[inline]
+pub(crate) fn has_signs(segment: &str) -> bool {
+    let signs = segment.bytes().fold(0, |signs, byte| signs | STEPS[usize::from(byte)].add);
+    signs & (SIGN | ODD) != 0
+}

@@ -21,7 +21,7 @@
 //! is hashed whole, but for a host and its port, as CONNECT has it.
 
 use crate::{
-    glance::{Kind, harmless_segments, is_harmless},
+    glance::{Kind, harmless_segments, has_signs, is_harmless},
     options::Urls,
     redactor::Redactor,
     tally::Did,
@@ -219,8 +219,12 @@ impl Redactor {
         if segment.is_empty() {
             return;
         }
-        let (name, parameters) = split(segment, |b| b == b';');
-        if mode != Urls::Full && self.is_query(name) {
+        let has_signs = has_signs(segment);
+        let (name, parameters) = match has_signs {
+            true => split(segment, |b| b == b';'),
+            false => (segment, ""),
+        };
+        if has_signs && mode != Urls::Full && self.is_query(name) {
             self.part(name, to);
         } else if self.word(name, to) {
             let extension = name.rsplit_once('.').map(|(_, extension)| extension);
