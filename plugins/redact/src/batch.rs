@@ -200,10 +200,16 @@ impl Columns {
         let (class, is_listed) = fields.lately(key);
         let comes_out = match (class, value) {
             (Some(class), Some(value)) if is_plain(class, value) => Some(value),
-            (Some(class), Some(value)) => match memo.redact(redactor, class, value) {
-                Outcome::Same => Some(value),
-                Outcome::Other(other) => Some(other),
-                Outcome::Nothing => None,
+            (Some(class), Some(value)) => match redactor.drops(class) {
+                Some(did) => {
+                    redactor.tally.add(did);
+                    None
+                }
+                None => match memo.redact(redactor, class, value) {
+                    Outcome::Same => Some(value),
+                    Outcome::Other(other) => Some(other),
+                    Outcome::Nothing => None,
+                },
             },
             (Some(_), None) => None,
             (None, _) => {

@@ -465,4 +465,19 @@ mod tests {
         assert_eq!(fields.field("set-cookie"), Some(Class::Credential));
         assert_eq!(fields.column("other", true), Some(Class::Url));
     }
+
+    #[test]
+    fn what_is_remembered_of_a_name_is_what_is_known_of_it() {
+        let many: Vec<_> = (0..2 * LATELY).map(|n| format!("x-{n}")).collect();
+        let long = "x".repeat(LONGEST + 1);
+        let others = ["", "cookie", "Cookie", "COOKIE", "x_forwarded_for", "accept", "dnt", &long];
+        let names: Vec<_> = others.into_iter().chain(many.iter().map(String::as_str)).collect();
+        for headers in [vec!["accept".to_owned()], vec!["*".to_owned(), "dnt".to_owned()]] {
+            let mut fields = Fields::new(&headers).unwrap();
+            for name in names.iter().chain(&names).flat_map(|name| [name, &"accept", name]) {
+                let expected = (fields.field(name), !fields.all || fields.find(name).is_some());
+                assert_eq!(fields.lately(name), expected, "{name} with {headers:?}");
+            }
+        }
+    }
 }

@@ -49,7 +49,8 @@ impl Redactor {
         })
     }
 
-    /// Why nothing comes out of any value of the class.
+    /// What is counted for a value of a class of which nothing comes out; `None` where something
+    /// may.
     pub(crate) fn drops(&self, class: Class) -> Option<Did> {
         match class {
             Class::Person => Some(Did::Person),

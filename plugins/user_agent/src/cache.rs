@@ -51,13 +51,13 @@ impl Cache {
     pub(crate) fn parsed(&mut self, user_agent: &str) -> (&Parsed, bool) {
         let text = cut(user_agent);
         let at = place(text);
-        let lately = self.young.parsed.get(self.lately[at]);
-        if lately.is_none_or(|(known, _)| **known != *text) {
-            let (place, known) = self.find(text);
-            self.lately[at] = place;
-            return (&self.young.parsed[place].1, known);
+        let lately = self.lately[at];
+        if self.young.parsed.get(lately).is_some_and(|(known, _)| **known == *text) {
+            return (&self.young.parsed[lately].1, true);
         }
-        (&self.young.parsed[self.lately[at]].1, true)
+        let (place, known) = self.find(text);
+        self.lately[at] = place;
+        (&self.young.parsed[place].1, known)
     }
 
     fn find(&mut self, text: &str) -> (usize, bool) {
