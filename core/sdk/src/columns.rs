@@ -25,6 +25,8 @@ type Result<T> = std::result::Result<T, ArrowError>;
 #[derive(Debug)]
 pub struct Text {
     values: StringBuilder,
+    /// Rows that were written; to ask the builder costs as much as to count.
+    rows: usize,
     /// Bytes that the last batch needed.
     bytes: usize,
     /// The column of nulls that the last batch ended in, to be shared while the length fits.
@@ -33,7 +35,7 @@ pub struct Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self { values: StringBuilder::new(), bytes: 0, nulls: None }
+        Self { values: StringBuilder::new(), rows: 0, bytes: 0, nulls: None }
     }
 }
 
@@ -43,6 +45,7 @@ impl Text {
     pub fn put(&mut self, row: usize, value: &str) {
         self.fill(row);
         self.values.append_value(value);
+        self.rows += 1;
     }
 
     /// Writes a value that came from the wire. Bytes that are not UTF-8 become U+FFFD; the
@@ -65,7 +68,7 @@ impl Text {
     #[inline]
     #[must_use]
     pub fn has(&self, row: usize) -> bool {
-        arrow_array::builder::ArrayBuilder::len(&self.values) > row
+        self.rows > row
     }
 
     /// The value of the row that was written last, if that is row `row`.
@@ -80,18 +83,19 @@ impl Text {
 
     #[inline]
     fn fill(&mut self, row: usize) {
-        let len = arrow_array::builder::ArrayBuilder::len(&self.values);
-        if row > len {
-            self.values.append_nulls(row - len);
+        if row > self.rows {
+            self.values.append_nulls(row - self.rows);
+            self.rows = row;
         }
     }
 
     /// The column with `rows` rows; the writer starts again.
     pub fn finish(&mut self, rows: usize) -> ArrayRef {
-        if arrow_array::builder::ArrayBuilder::is_empty(&self.values) {
+        if self.rows == 0 {
             return share_nulls(&mut self.nulls, &DataType::Utf8, rows);
         }
         self.fill(rows);
+        self.rows = 0;
         self.bytes = self.values.values_slice().len();
         let column = self.values.finish();
         self.values = StringBuilder::with_capacity(rows, self.bytes + self.bytes / 16);

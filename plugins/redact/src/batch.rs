@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringmill_sdk::{
     arrow_array::{Array, ArrayRef, MapArray, StringArray, cast::AsArray, new_null_array},
     arrow_schema::{DataType, Field, Schema},
-    columns::{Text, TextMap},
+    columns::TextMap,
     prelude::*,
     schema::{Kind, is_kind, is_unredacted},
 };
@@ -13,9 +13,10 @@ use ringmill_sdk::{
 use crate::{
     Redact,
     fields::{Class, Fields},
+    fresh::{self, Fresh},
     memo::{Memo, Outcome},
     options::Options,
-    redactor::Redactor,
+    redactor::{Redactor, is_plain},
     tally::Did,
 };
 
@@ -30,7 +31,6 @@ pub(crate) struct Columns {
     period: Option<i64>,
     /// The schemas that came in, with what they become; a handful at most.
     schemas: Vec<(SchemaRef, Arc<Plan>)>,
-    text: Text,
     map: TextMap,
     /// What comes out of a name.
     name: String,
@@ -60,7 +60,6 @@ impl Columns {
             memo: Memo::default(),
             period: None,
             schemas: Vec::new(),
-            text: Text::default(),
             map: TextMap::default(),
             name: String::new(),
         })
@@ -97,10 +96,10 @@ impl Columns {
             };
             let redacted = match todo {
                 Todo::Text(class) => {
-                    self.redact_text(class, columns[at].as_string_opt().ok_or_else(wrong)?)
+                    self.redact_text(class, columns[at].as_string_opt().ok_or_else(wrong)?)?
                 }
                 Todo::Map => self.redact_map(columns[at].as_map_opt().ok_or_else(wrong)?)?,
-                Todo::Null => Some(self.null(&columns[at])),
+                Todo::Null => Some(drop_all(&mut self.redactor, Did::Unlisted, &columns[at])),
             };
             if let Some(redacted) = redacted {
                 columns[at] = redacted;
@@ -150,27 +149,30 @@ impl Columns {
     }
 
     /// `None` when all came out as it is.
-    fn redact_text(&mut self, class: Class, values: &StringArray) -> Option<ArrayRef> {
-        let Self { redactor, memo, text, .. } = self;
-        if values.null_count() == values.len() {
-            return None;
+    fn redact_text(&mut self, class: Class, values: &StringArray) -> Result<Option<ArrayRef>> {
+        let Self { redactor, memo, .. } = self;
+        if let Some(did) = redactor.drops(class) {
+            return Ok(Some(drop_all(redactor, did, values)));
         }
-        let mut changed = false;
-        for (row, value) in values.iter().enumerate() {
-            let Some(value) = value else { continue };
-            let outcome = memo.redact(redactor, class, value);
-            if !changed && outcome != Outcome::Same {
-                changed = true;
-                let before = values.iter().take(row).enumerate();
-                before.for_each(|(row, value)| value.into_iter().for_each(|it| text.put(row, it)));
-            }
-            match outcome {
-                Outcome::Same if changed => text.put(row, value),
-                Outcome::Other(other) => text.put(row, other),
-                Outcome::Same | Outcome::Nothing => {}
+        let mut column = Fresh::new(values);
+        let mut plain = None;
+        for row in fresh::rows(values) {
+            let value = values.value(row);
+            // In many columns the next row has the same value.
+            if plain == Some(value) || is_plain(class, value) {
+                plain = Some(value);
+                column.keep(row, value);
+            } else if class.repeats() {
+                match memo.redact(redactor, class, value) {
+                    Outcome::Same => column.keep(row, value),
+                    Outcome::Other(other) => column.put(row, other),
+                    Outcome::Nothing => column.drop(row),
+                }
+            } else {
+                column.write(row, |to| redactor.write(class, value, to));
             }
         }
-        changed.then(|| text.finish(values.len()))
+        column.finish()
     }
 
     fn redact_map(&mut self, map: &MapArray) -> Result<Option<ArrayRef>> {
@@ -195,12 +197,19 @@ impl Columns {
 
     fn entry(&mut self, key: &str, value: Option<&str>) {
         let Self { fields, names, redactor, memo, map, name, .. } = self;
-        let class = fields.field(key);
+        let (class, is_listed) = fields.lately(key);
         let comes_out = match (class, value) {
-            (Some(class), Some(value)) => match memo.redact(redactor, class, value) {
-                Outcome::Same => Some(value),
-                Outcome::Other(other) => Some(other),
-                Outcome::Nothing => None,
+            (Some(class), Some(value)) if is_plain(class, value) => Some(value),
+            (Some(class), Some(value)) => match redactor.drops(class) {
+                Some(did) => {
+                    redactor.tally.add(did);
+                    None
+                }
+                None => match memo.redact(redactor, class, value) {
+                    Outcome::Same => Some(value),
+                    Outcome::Other(other) => Some(other),
+                    Outcome::Nothing => None,
+                },
             },
             (Some(_), None) => None,
             (None, _) => {
@@ -210,7 +219,7 @@ impl Columns {
         };
         name.clear();
         match comes_out {
-            Some(value) if fields.is_listed(key) => map.put(key, value),
+            Some(value) if is_listed => map.put(key, value),
             Some(value) => {
                 redactor.name(key, name);
                 map.put(name, value);
@@ -222,10 +231,10 @@ impl Columns {
             None => {}
         }
     }
+}
 
-    fn null(&mut self, column: &ArrayRef) -> ArrayRef {
-        let values = column.len() - column.null_count();
-        (0..values).for_each(|_| self.redactor.tally.add(Did::Unlisted));
-        new_null_array(column.data_type(), column.len())
-    }
+/// A column of nulls in the place of one of which nothing comes out.
+fn drop_all(redactor: &mut Redactor, did: Did, column: &dyn Array) -> ArrayRef {
+    redactor.tally.add_all(did, column.len() - column.null_count());
+    new_null_array(column.data_type(), column.len())
 }

@@ -59,6 +59,22 @@ pub(crate) enum Class {
     Text,
 }
 
+impl Class {
+    /// Whether clients and servers send the same value again and again.
+    pub(crate) fn repeats(self) -> bool {
+        matches!(
+            self,
+            Self::Host
+                | Self::Agent
+                | Self::AgentVersion
+                | Self::Reason
+                | Self::Directives
+                | Self::MediaType
+                | Self::Text
+        )
+    }
+}
+
 pub(crate) const CREDENTIALS: &[&str] = &[
     "authentication-info",
     "authorization",
@@ -252,7 +268,20 @@ const LONGEST: usize = 64;
 pub(crate) struct Fields {
     known: HashMap<Box<str>, Class, BuildHasherDefault<Fnv>>,
     all: bool,
+    /// The names that were asked for lately, each at its [`place`].
+    lately: Vec<Lately>,
 }
+
+/// A name as it was written, and what is known of it.
+#[derive(Clone, Default)]
+struct Lately {
+    name: String,
+    class: Option<Class>,
+    is_listed: bool,
+}
+
+/// How many names are remembered.
+const LATELY: usize = 64;
 
 impl Fields {
     /// With the fields of the option `headers`.
@@ -268,7 +297,7 @@ impl Fields {
         all(Class::Person, PERSONS);
         all(Class::Address, ADDRESSES);
         COLUMNS.iter().for_each(|(class, names)| all(*class, names));
-        let mut fields = Self { known, all: false };
+        let mut fields = Self { known, all: false, lately: Vec::new() };
         for (at, name) in headers.iter().enumerate() {
             let allowed = fields.allow(name);
             allowed.map_err(|why| Error::config(format!("headers[{at}]"), why))?;
@@ -316,9 +345,24 @@ impl Fields {
         self.known.get(normal(name, &mut [0; LONGEST])?).copied()
     }
 
-    /// Whether a field comes out by its own name, and not because all do.
-    pub(crate) fn is_listed(&self, name: &str) -> bool {
-        !self.all || self.find(name).is_some()
+    /// What a header field is, `None` when it does not come out; and whether it does by its own
+    /// name, not because all do. The same few names come again and again.
+    pub(crate) fn lately(&mut self, name: &str) -> (Option<Class>, bool) {
+        if self.lately.is_empty() {
+            self.lately.resize(LATELY, Lately::default());
+        }
+        let at = place(name);
+        if name.is_empty() || self.lately[at].name != name {
+            let (class, is_listed) = (self.field(name), !self.all || self.find(name).is_some());
+            if name.is_empty() || name.len() > LONGEST {
+                return (class, is_listed);
+            }
+            let known = &mut self.lately[at];
+            (known.class, known.is_listed) = (class, is_listed);
+            known.name.clear();
+            known.name.push_str(name);
+        }
+        (self.lately[at].class, self.lately[at].is_listed)
     }
 
     /// What a header field is; `None` when it does not come out.
@@ -335,6 +379,14 @@ impl Fields {
             class => class,
         })
     }
+}
+
+/// Where a name is remembered; who makes names that fall on one place gains nothing but that
+/// they are looked for each time.
+fn place(name: &str) -> usize {
+    let (first, last) = (name.as_bytes().first(), name.as_bytes().last());
+    let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+    (5 * name.len() + 7 * byte(first) + byte(last)) % LATELY
 }
 
 /// FNV-1a, as names are short; only names of ours are ever put in, so nobody can make them
@@ -412,5 +464,20 @@ mod tests {
         assert_eq!(fields.field("anything"), Some(Class::Text));
         assert_eq!(fields.field("set-cookie"), Some(Class::Credential));
         assert_eq!(fields.column("other", true), Some(Class::Url));
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_name_is_what_is_known_of_it() {
+        let many: Vec<_> = (0..2 * LATELY).map(|n| format!("x-{n}")).collect();
+        let long = "x".repeat(LONGEST + 1);
+        let others = ["", "cookie", "Cookie", "COOKIE", "x_forwarded_for", "accept", "dnt", &long];
+        let names: Vec<_> = others.into_iter().chain(many.iter().map(String::as_str)).collect();
+        for headers in [vec!["accept".to_owned()], vec!["*".to_owned(), "dnt".to_owned()]] {
+            let mut fields = Fields::new(&headers).unwrap();
+            for name in names.iter().chain(&names).flat_map(|name| [name, &"accept", name]) {
+                let expected = (fields.field(name), !fields.all || fields.find(name).is_some());
+                assert_eq!(fields.lately(name), expected, "{name} with {headers:?}");
+            }
+        }
     }
 }

@@ -13,6 +13,18 @@ use zeroize::Zeroizing;
 /// Digits of a hash.
 pub(crate) const DIGITS: usize = 16;
 
+/// The two digits of each byte.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < hex.len() {
+        hex[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    hex
+};
+
 /// Hashes under one key.
 pub(crate) struct Hasher(SipHasher24);
 
@@ -37,12 +49,11 @@ impl Hasher {
         if value.is_empty() {
             return;
         }
-        let hash = self.0.hash(value.as_bytes());
-        let digits: [u8; DIGITS] = std::array::from_fn(|at| {
-            // Four bits are a hex digit.
-            let digit = (hash >> (4 * (DIGITS - 1 - at))) & 0xf;
-            b"0123456789abcdef"[usize::try_from(digit).unwrap_or_default()]
-        });
+        let mut digits = [0; DIGITS];
+        let bytes = self.0.hash(value.as_bytes()).to_be_bytes();
+        for (digits, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *digits = HEX[usize::from(byte)];
+        }
         to.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     }
 }

@@ -37,6 +37,8 @@
 
 mod batch;
 mod fields;
+mod fresh;
+mod glance;
 mod hash;
 mod memo;
 mod methods;

@@ -1,15 +1,16 @@
 //! What came out of values that were seen lately.
 //!
-//! Values of header fields repeat: a server sends the same ones with every response, a page asks
-//! for many things of one host, and a response tells the host and target of its request again.
-//! To compare a value with one that was looked at costs a tenth of looking at it.
+//! Values of header fields repeat: a server sends the same ones with every response, and a page
+//! asks for many things of one host. Most of them are seen to be plain at a glance; of the others
+//! it is cheaper to compare one with what was looked at than to look at it again. URLs, entity
+//! tags and dates are new too often to be remembered.
 //!
 //! An entry holds what `redact` made of a value under one key, so all are forgotten with it.
 
 use crate::{fields::Class, redactor::Redactor, tally::COUNTS};
 
-/// Entries; with their values they take about half a mebibyte.
-const ENTRIES: usize = 4096;
+/// Entries; with their values they take about an eighth of a mebibyte.
+const ENTRIES: usize = 1024;
 /// The longest value that is remembered, in bytes.
 const LONGEST: usize = 256;
 

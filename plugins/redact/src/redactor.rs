@@ -7,12 +7,13 @@ use ringmill_sdk::{
 
 use crate::{
     fields::Class,
+    glance::{Kind, is_harmless},
     hash::Hasher,
     options::{Agent, Credentials, Options},
-    scrub::{Finder, Found, is_harmless},
+    scrub::{Finder, Found},
     tally::{Did, Tally},
-    url::split,
-    values::is_date,
+    url::{is_plain_host, split},
+    values::{is_date, is_usual_date},
 };
 
 /// The longest value of a small grammar, in bytes.
@@ -48,25 +49,35 @@ impl Redactor {
         })
     }
 
+    /// What is counted for a value of a class of which nothing comes out; `None` where something
+    /// may.
+    pub(crate) fn drops(&self, class: Class) -> Option<Did> {
+        match class {
+            Class::Person => Some(Did::Person),
+            Class::Agent if self.policy.user_agent == Agent::Parsed => Some(Did::Agent),
+            Class::Credential if self.policy.credentials == Credentials::Drop => {
+                Some(Did::Credential)
+            }
+            _ => None,
+        }
+    }
+
     /// Writes what comes out of a value; `false` when nothing does.
     pub(crate) fn write(&mut self, class: Class, value: &str, to: &mut String) -> bool {
+        if let Some(did) = self.drops(class) {
+            self.tally.add(did);
+            return false;
+        }
         match class {
-            Class::Credential => return self.credential(value, to),
+            Class::Person => return false,
+            Class::Credential => self.credential(value, to),
             Class::Address => return self.client_addresses(value, to),
-            Class::Person => {
-                self.tally.add(Did::Person);
-                return false;
-            }
             Class::Url => self.url(self.policy.url, value, to),
             Class::Referer => self.url(self.policy.referer, value, to),
             Class::Location => self.url(self.policy.location, value, to),
             Class::Links => self.links(value, to),
             Class::Host => self.host(value, to),
             Class::Tags => self.tags(value, to),
-            Class::Agent if self.policy.user_agent == Agent::Parsed => {
-                self.tally.add(Did::Agent);
-                return false;
-            }
             Class::Agent => self.text(value, LONGEST_AGENT, false, to),
             Class::AgentVersion => return self.agent_version(value, to),
             Class::Method => self.method(value, to),
@@ -101,14 +112,13 @@ impl Redactor {
         }
     }
 
-    fn credential(&mut self, value: &str, to: &mut String) -> bool {
+    fn credential(&mut self, value: &str, to: &mut String) {
         self.tally.add(Did::Credential);
         match self.policy.credentials {
-            Credentials::Drop => return false,
+            Credentials::Drop => {}
             Credentials::Length => write_length(value, to),
             Credentials::Hash => self.hash(value, to),
         }
-        true
     }
 
     fn method(&mut self, value: &str, to: &mut String) {
@@ -126,9 +136,7 @@ impl Redactor {
     }
 
     fn version(&mut self, value: &str, to: &mut String) -> bool {
-        let is_version = matches!(value.as_bytes(), [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit());
-        self.keep(is_version, value, to)
+        self.keep(is_version(value), value, to)
     }
 
     fn agent_version(&mut self, value: &str, to: &mut String) -> bool {
@@ -179,12 +187,11 @@ impl Redactor {
         if !self.policy.scrub {
             return to.push_str(value);
         }
+        if is_plain_text(value, longest) {
+            return to.push_str(value);
+        }
         if value.len() > longest || !value.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
             return self.odd(value, to);
-        }
-        // Most values hold no word that is long enough to be anything.
-        if is_harmless(value) {
-            return to.push_str(value);
         }
         let (mut rest, mut last) = (value, b' ');
         while let Some(&first) = rest.as_bytes().first() {
@@ -223,6 +230,37 @@ impl Redactor {
         self.tally.add(Did::Odd);
         self.hash(value, to);
     }
+}
+
+/// Whether a value looks as almost all of its class do, and so comes out as it is by every
+/// policy. What is not plain may still come out as it is.
+#[inline]
+pub(crate) fn is_plain(class: Class, value: &str) -> bool {
+    match class {
+        Class::Host => is_plain_host(value),
+        Class::AgentVersion => {
+            value.len() <= LONGEST_VERSION && is_harmless(value, Kind::AGENT_VERSION)
+        }
+        Class::Reason => value.len() <= LONGEST_REASON && is_harmless(value, Kind::REASON),
+        Class::Method => is_registered_method(value.as_bytes()),
+        Class::Version => is_version(value),
+        Class::Directives | Class::Text => is_plain_text(value, LONGEST_TEXT),
+        Class::Date => is_usual_date(value.as_bytes()),
+        Class::MediaType => value.len() <= LONGEST_TEXT && is_harmless(value, Kind::MEDIA_TYPE),
+        _ => false,
+    }
+}
+
+/// Whether it is text in which nothing can be found.
+#[inline]
+fn is_plain_text(value: &str, longest: usize) -> bool {
+    value.len() <= longest && is_harmless(value, Kind::VISIBLE)
+}
+
+/// `HTTP/1.1`
+fn is_version(value: &str) -> bool {
+    matches!(value.as_bytes(), [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// What is left of a value of which only the length may be known.

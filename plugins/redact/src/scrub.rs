@@ -16,6 +16,8 @@
 //! A word with `%` is also looked at as it is when decoded once and twice. Bytes that are not
 //! ASCII count as letters.
 
+use crate::glance::{MIXED, NUMBER};
+
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -23,12 +25,8 @@ pub(crate) enum Found {
     Token,
 }
 
-/// The fewest digits of a telephone or account number.
-const NUMBER: usize = 9;
 /// The fewest hex digits of an identifier.
 const HEX: usize = 16;
-/// The fewest letters and digits, mixed and on end, of a token.
-const MIXED: usize = 16;
 /// The fewest characters of a token.
 const LONG: usize = 20;
 
@@ -41,6 +39,10 @@ pub(crate) struct Finder {
 
 impl Finder {
     pub(crate) fn find(&mut self, word: &str) -> Option<Found> {
+        let is_sign = |byte| matches!(byte, b'@' | b'%');
+        if word.len() < NUMBER && !word.bytes().any(is_sign) {
+            return None;
+        }
         let found = look(word.as_bytes());
         if found.is_some() || !word.contains('%') {
             return found;
@@ -89,76 +91,27 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Looks at bytes one by one for as long as nothing can be found in them, whatever divides them
-/// into words: most values and paths are done with this.
-#[derive(Default)]
-struct Glance {
-    length: usize,
-    digits: usize,
-}
-
-impl Glance {
-    /// Whether a word that ends here is none that would be found.
-    #[inline]
-    fn is_harmless(&mut self, byte: u8) -> bool {
-        match CLASSES[usize::from(byte)] {
-            Class::Divides => *self = Self::default(),
-            class => {
-                self.length += 1;
-                self.digits += usize::from(class == Class::Digit);
-            }
-        }
-        // The `J` may be that of `eyJ`.
-        let may_be_jwt = byte == b'J' && self.length == 3;
-        self.length < MIXED && self.digits < NUMBER && !may_be_jwt && !matches!(byte, b'@' | b'%')
-    }
-}
-
-/// Whether nothing can be found in the text.
-pub(crate) fn is_harmless(text: &str) -> bool {
-    let mut glance = Glance::default();
-    text.bytes().all(|byte| glance.is_harmless(byte))
-}
-
-/// The segments that a path begins with, up to one in which something may be found, or that
-/// has parameters or holds names and values.
-pub(crate) fn harmless_segments(path: &str) -> &str {
-    let mut glance = Glance::default();
-    let mut end = 0;
-    for (at, byte) in path.bytes().enumerate() {
-        if matches!(byte, b'/' | b'\\') {
-            end = at + 1;
-        }
-        if !glance.is_harmless(byte) || matches!(byte, b';' | b'=' | b'&' | b'?') {
-            return path.get(..end).unwrap_or_default();
-        }
-    }
-    path
-}
-
 /// What is in the word as it stands.
 ///
-/// One pass, because every word of every value goes through here.
+/// One pass, because every longer word goes through here.
 fn look(word: &[u8]) -> Option<Found> {
-    let mut part = Part::default();
     let mut found = None;
-    for byte in word {
-        match CLASSES[usize::from(*byte)] {
+    let mut part = Part::begin(0);
+    for (at, byte) in word.iter().enumerate() {
+        let sign = &SIGNS[usize::from(*byte)];
+        match sign.class {
             Class::Divides => {
                 if *byte == b'@' && is_email(word) {
                     return Some(Found::Email);
                 }
-                found = found.or_else(|| part.end());
-                part = Part::default();
+                found = found.or_else(|| part.end(word, at));
+                part = Part::begin(at + 1);
             }
-            Class::Joins => {
-                part.end_run();
-                part.length += 1;
-            }
-            class => part.add(*byte, class),
+            Class::Joins => part.join(word, at),
+            class => part.run.add(class, sign.counts),
         }
     }
-    found.or_else(|| part.end())
+    found.or_else(|| part.end(word, word.len()))
 }
 
 fn is_email(word: &[u8]) -> bool {
@@ -180,48 +133,73 @@ fn is_version(text: &[u8]) -> bool {
 }
 
 /// What kind of byte it is, as far as words are told from tokens by that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
+    /// There was no byte.
+    None,
     Small,
     Capital,
     Digit,
     /// It may stand between the runs of a token.
     Joins,
     /// It stands in no token.
-    #[default]
     Divides,
 }
 
-static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Divides; 256];
+/// What is counted in a run, a byte for each; no run that is not a token by its length has more
+/// of anything.
+type Counts = u64;
+
+const DIGITS: Counts = 1;
+const HEX_DIGITS: Counts = 1 << 8;
+/// Letters `x`, as in a size.
+const TIMES: Counts = 1 << 16;
+/// The kind of byte changed.
+const CHANGES: Counts = 1 << 24;
+/// A capital behind a small letter.
+const HUMPS: Counts = 1 << 32;
+
+#[derive(Clone, Copy)]
+struct Sign {
+    class: Class,
+    counts: Counts,
+}
+
+static SIGNS: [Sign; 256] = {
+    let mut signs = [Sign { class: Class::Divides, counts: 0 }; 256];
     let mut at = 0;
-    while at < classes.len() {
+    while at < signs.len() {
         #[allow(clippy::cast_possible_truncation, reason = "256 bytes")]
         let byte = at as u8;
-        classes[at] = match byte {
+        let sign = &mut signs[at];
+        sign.class = match byte {
             b'0'..=b'9' => Class::Digit,
             b'A'..=b'Z' => Class::Capital,
             b'a'..=b'z' | 128.. => Class::Small,
             b'-' | b'_' | b'+' | b'~' => Class::Joins,
             _ => Class::Divides,
         };
+        sign.counts = if byte.is_ascii_digit() { DIGITS } else { 0 }
+            + if byte.is_ascii_hexdigit() { HEX_DIGITS } else { 0 }
+            + if byte == b'x' { TIMES } else { 0 };
         at += 1;
     }
-    classes
+    signs
+};
+
+/// What is counted for a byte of a run by the kind of the one before it.
+static PAIRS: [[Counts; 4]; 4] = {
+    let both = CHANGES + HUMPS;
+    [[0; 4], [0, 0, both, CHANGES], [0, CHANGES, 0, CHANGES], [0, CHANGES, CHANGES, 0]]
 };
 
 /// A part of a word, between bytes that stand in no token.
-#[derive(Default)]
 struct Part {
-    length: usize,
+    begin: usize,
+    /// Bytes between runs.
+    joins: usize,
     digits: usize,
-    /// Hex digits.
-    hex: usize,
-    /// Bytes in runs that have ended.
-    in_runs: usize,
-    /// How many of the three first letters of a JSON Web Token it begins with.
-    jwt: usize,
-    /// Capitals behind small letters.
+    hex_digits: usize,
     humps: usize,
     /// A run was found that is a token by itself.
     token: bool,
@@ -231,61 +209,87 @@ struct Part {
 }
 
 /// A part of a part, between bytes that join.
-#[derive(Clone, Copy, Default)]
 struct Run {
-    length: usize,
-    digits: usize,
-    /// Letters `x`, as in a size.
-    times: usize,
-    /// How often the kind of byte changed.
-    changes: usize,
+    begin: usize,
+    counts: Counts,
     last: Class,
+}
+
+impl Run {
+    #[inline]
+    fn begin(begin: usize) -> Self {
+        Self { begin, counts: 0, last: Class::None }
+    }
+
+    #[inline]
+    fn add(&mut self, class: Class, counts: Counts) {
+        let pair = PAIRS.get(self.last as usize).and_then(|pairs| pairs.get(class as usize));
+        self.counts = self.counts.wrapping_add(counts + pair.copied().unwrap_or_default());
+        self.last = class;
+    }
+
+    fn count(&self, what: Counts) -> usize {
+        usize::from(self.counts.to_le_bytes()[what.trailing_zeros() as usize / 8])
+    }
 }
 
 impl Part {
     #[inline]
-    fn add(&mut self, byte: u8, class: Class) {
-        self.jwt += usize::from(self.jwt == self.length && b"eyJ".get(self.length) == Some(&byte));
-        self.length += 1;
-        self.hex += usize::from(byte.is_ascii_hexdigit());
-        let run = &mut self.run;
-        // `Word` is as good as `word`.
-        let begins = run.length == 1 && run.last == Class::Capital && class == Class::Small;
-        run.changes += usize::from(run.length > 0 && run.last != class && !begins);
-        self.humps += usize::from(run.last == Class::Small && class == Class::Capital);
-        run.digits += usize::from(class == Class::Digit);
-        run.times += usize::from(byte == b'x');
-        run.length += 1;
-        run.last = class;
+    fn begin(begin: usize) -> Self {
+        Self {
+            begin,
+            joins: 0,
+            digits: 0,
+            hex_digits: 0,
+            humps: 0,
+            token: false,
+            strange: false,
+            run: Run::begin(begin),
+        }
+    }
+
+    /// A run has ended before the byte at `end`, which joins it to the next.
+    #[inline]
+    fn join(&mut self, word: &[u8], end: usize) {
+        self.end_run(word, end);
+        self.joins += 1;
+        self.run = Run::begin(end + 1);
     }
 
     #[inline]
-    fn end_run(&mut self) {
-        let Run { length, digits, times, changes, .. } = std::mem::take(&mut self.run);
-        let is_mixed = digits > 0 && digits < length;
-        self.token |= length >= LONG || is_mixed && length >= MIXED;
+    fn end_run(&mut self, word: &[u8], end: usize) {
+        let run = &self.run;
+        let bytes = &word[run.begin..end];
+        let digits = run.count(DIGITS);
+        let is_mixed = digits > 0 && digits < bytes.len();
+        self.token |= bytes.len() >= LONG || is_mixed && bytes.len() >= MIXED;
+        // `Word` is as good as `word`.
+        let is_name = matches!(bytes, [b'A'..=b'Z', b'a'..=b'z' | 128.., ..]);
+        let changes = run.count(CHANGES) - usize::from(is_name && run.count(CHANGES) > 0);
         // A word as people write them, a number, or one behind the other: `Word`, `WORD2`,
         // `1080p`; also a size, `300x250`.
-        let is_size = length <= 9 && digits + times == length;
-        self.strange |= !(length <= 4 || changes <= 1 || is_size);
+        let is_size = bytes.len() <= 9 && digits + run.count(TIMES) == bytes.len();
+        self.strange |= !(bytes.len() <= 4 || changes <= 1 || is_size);
         self.digits += digits;
-        self.in_runs += length;
+        self.hex_digits += run.count(HEX_DIGITS);
+        self.humps += run.count(HUMPS);
     }
 
-    /// What the part is, when it has ended.
+    /// What the part is, which has ended before the byte at `end`.
     #[inline]
-    fn end(&mut self) -> Option<Found> {
-        if self.length < NUMBER {
+    fn end(&mut self, word: &[u8], end: usize) -> Option<Found> {
+        let bytes = &word[self.begin..end];
+        if bytes.len() < NUMBER {
             return None;
         }
-        self.end_run();
+        self.end_run(word, end);
         // Of plain words none is as short as three bytes on average, nor are many of them `iPad`s.
-        self.strange |= self.humps > 1 || 3 * (self.length - self.in_runs) >= self.length;
+        self.strange |= self.humps > 1 || 3 * self.joins >= bytes.len();
         let is_token = self.token
-            || self.jwt == 3
+            || bytes.starts_with(b"eyJ")
             || self.digits >= NUMBER
-            || self.hex >= HEX && self.hex == self.in_runs
-            || self.strange && self.length >= LONG;
+            || self.hex_digits >= HEX && self.hex_digits + self.joins == bytes.len()
+            || self.strange && bytes.len() >= LONG;
         is_token.then_some(Found::Token)
     }
 }

@@ -55,6 +55,11 @@ impl Tally {
         self.counts[did as usize] += 1;
     }
 
+    /// Of so many values.
+    pub(crate) fn add_all(&mut self, did: Did, values: usize) {
+        self.counts[did as usize] += values as u64;
+    }
+
     pub(crate) fn counts(&self) -> [u64; COUNTS] {
         self.counts
     }

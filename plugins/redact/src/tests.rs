@@ -1,6 +1,7 @@
 //! The policy from outside: tables of values by option, record batches, secrets at random.
 
 mod batches;
+mod naive;
 mod secrets;
 mod speed;
 mod urls;

@@ -21,9 +21,9 @@
 //! is hashed whole, but for a host and its port, as CONNECT has it.
 
 use crate::{
+    glance::{Kind, harmless_segments, has_signs, is_harmless},
     options::Urls,
     redactor::Redactor,
-    scrub::{harmless_segments, is_harmless},
     tally::Did,
     values::is_address,
 };
@@ -85,6 +85,11 @@ fn begin(url: &str) -> (Begin<'_>, &str) {
     }
 }
 
+/// Whether it is a name, or an address, in which nothing can be found.
+pub(crate) fn is_plain_host(host: &str) -> bool {
+    host.len() <= LONGEST_HOST && is_harmless(host, Kind::HOST)
+}
+
 fn is_scheme(text: &str) -> bool {
     text.len() <= 16
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -115,13 +120,18 @@ impl Redactor {
             }
             (Begin::Opaque, _) => return self.odd(url, to),
         };
-        let (rest, fragment) = split(rest, |b| b == b'#');
-        let (path, query) = split(rest, |b| b == b'?');
-        match mode {
-            Urls::HashPath if path == "*" => to.push_str(path),
-            Urls::HashPath => self.behind(path, usize::from(path.starts_with(['/', '\\'])), to),
-            _ => self.path(mode, path, to),
-        }
+        let rest = match mode {
+            Urls::HashPath => {
+                let (path, rest) = split(rest, |b| matches!(b, b'?' | b'#'));
+                match path {
+                    "*" => to.push_str(path),
+                    _ => self.behind(path, usize::from(path.starts_with(['/', '\\'])), to),
+                }
+                rest
+            }
+            _ => self.path(mode, rest, to),
+        };
+        let (query, fragment) = split(rest, |b| b == b'#');
         match mode {
             Urls::NoQuery => {
                 let dropped = usize::from(!query.is_empty()) + usize::from(!fragment.is_empty());
@@ -158,6 +168,9 @@ impl Redactor {
 
     /// Writes host and port without the user information before them.
     pub(crate) fn host(&mut self, host: &str, to: &mut String) {
+        if is_plain_host(host) {
+            return to.push_str(host);
+        }
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         // An address is mapped by another stage.
         if !self.policy.scrub || is_address(host) || self.is_encoded_address(host) {
@@ -169,9 +182,6 @@ impl Redactor {
             && port.strip_prefix(':').is_none_or(is_port);
         if !is_host {
             return self.odd(host, to);
-        }
-        if is_harmless(name) {
-            return to.push_str(host);
         }
         for (at, label) in name.split('.').enumerate() {
             to.push_str(if at > 0 { "." } else { "" });
@@ -186,18 +196,19 @@ impl Redactor {
         host.contains('%') && self.finder.decode(host).any(is_one)
     }
 
-    fn path(&mut self, mode: Urls, path: &str, to: &mut String) {
-        let mut rest = path;
+    /// The path that a URL begins with; gives what follows.
+    fn path<'a>(&mut self, mode: Urls, url: &'a str, to: &mut String) -> &'a str {
+        let mut rest = url;
         loop {
             let harmless = harmless_segments(rest);
             to.push_str(harmless);
             rest = rest.get(harmless.len()..).unwrap_or_default();
-            if rest.is_empty() {
-                return;
-            }
-            let (segment, after) = split(rest, is_slash);
+            let (segment, after) = split(rest, |b| is_slash(b) || matches!(b, b'?' | b'#'));
             self.segment(mode, segment, to);
-            let (slash, after) = after.split_at(after.len().min(1));
+            if !after.starts_with(['/', '\\']) {
+                return after;
+            }
+            let (slash, after) = after.split_at(1);
             to.push_str(slash);
             rest = after;
         }
@@ -205,8 +216,15 @@ impl Redactor {
 
     /// A segment of a path with its parameters.
     fn segment(&mut self, mode: Urls, segment: &str, to: &mut String) {
-        let (name, parameters) = split(segment, |b| b == b';');
-        if mode != Urls::Full && self.is_query(name) {
+        if segment.is_empty() {
+            return;
+        }
+        let has_signs = has_signs(segment);
+        let (name, parameters) = match has_signs {
+            true => split(segment, |b| b == b';'),
+            false => (segment, ""),
+        };
+        if has_signs && mode != Urls::Full && self.is_query(name) {
             self.part(name, to);
         } else if self.word(name, to) {
             let extension = name.rsplit_once('.').map(|(_, extension)| extension);

@@ -136,22 +136,35 @@ fn is_v6(text: &str) -> bool {
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, the form that almost all have.
-fn is_usual_date(text: &[u8]) -> bool {
+pub(crate) fn is_usual_date(text: &[u8]) -> bool {
     const FORM: &[u8; 29] = b"aaa, 00 aaa 0000 00:00:00 GMT";
-    const DAYS: &[&[u8]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-    const MONTHS: &[&[u8]] = &[
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
-        b"Dec",
-    ];
-    let fits = |(byte, form): (&u8, &u8)| match form {
-        b'0' => byte.is_ascii_digit(),
-        b'a' => byte.is_ascii_alphabetic(),
-        _ => byte == form,
+    let Some(text) = text.first_chunk::<29>().filter(|form| form.len() == text.len()) else {
+        return false;
     };
-    text.len() == FORM.len()
-        && text.iter().zip(FORM).all(fits)
-        && DAYS.contains(&&text[..3])
-        && MONTHS.contains(&&text[8..11])
+    let fits = text.iter().zip(FORM).fold(true, |fits, (byte, form)| {
+        fits & match form {
+            b'0' => byte.is_ascii_digit(),
+            // The words are compared below.
+            b'a' => true,
+            _ => byte == form,
+        }
+    });
+    fits && matches!(&text[..3], b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun")
+        && matches!(
+            &text[8..11],
+            b"Jan"
+                | b"Feb"
+                | b"Mar"
+                | b"Apr"
+                | b"May"
+                | b"Jun"
+                | b"Jul"
+                | b"Aug"
+                | b"Sep"
+                | b"Oct"
+                | b"Nov"
+                | b"Dec"
+        )
 }
 
 /// A date in one of the three forms of RFC 9110, section 5.6.7, as far as its words tell.

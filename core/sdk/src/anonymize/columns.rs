@@ -145,7 +145,7 @@ impl Columns {
                 true => Place::Url,
                 false => Place::named(field.name()),
             };
-            finder.all(texts.value_data(), texts.value_offsets(), |_| place, found);
+            finder.column(texts.value_data(), texts.value_offsets(), place, found);
             return Ok(());
         }
         if let Some((keys, values, _)) = column.as_map_opt().and_then(entries) {

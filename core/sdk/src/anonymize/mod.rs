@@ -2,6 +2,7 @@
 //! [`Anonymizer`] finds the columns and the addresses in text, maps them and marks them.
 
 mod columns;
+mod distinct;
 mod epochs;
 pub mod special;
 #[cfg(test)]
@@ -17,7 +18,8 @@ use special::{Guide, Special};
 use crate::{Host, OptionHelp, Output, Result, Stage, Timestamp, key::Epoch};
 
 /// How an address becomes another. Whole slices, so that ciphers can work on many at once: all
-/// addresses of a record batch, those in its text too.
+/// addresses of a record batch, those in its text too. What is [`OPAQUE`](Self::OPAQUE) gets
+/// those that come again and again once.
 pub trait AddressMap: Sized + Send + 'static {
     /// What `use = "..."` says: lower-case letters, digits and `_`.
     const NAME: &'static str;

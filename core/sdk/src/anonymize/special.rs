@@ -1,6 +1,7 @@
 //! Addresses that a strategy must not treat like any other: special ones, which a site may
 //! want to keep, and IPv6 addresses with an IPv4 address inside.
 
+use super::distinct::{Distinct, hash_v4, hash_v6};
 use crate::AddressMap;
 
 crate::choice! {
@@ -117,13 +118,34 @@ pub fn embedded_v4(address: u128) -> Option<u32> {
 /// Takes addresses to a strategy and back, with regard to what is special about them.
 #[derive(Debug, Default)]
 pub(super) struct Guide {
-    v4: Detour<u32>,
-    v6: Detour<u128>,
+    v4: Distinct<u32>,
+    v6: Distinct<u128>,
+    detours: Detours,
 }
 
 impl Guide {
     /// Replaces addresses by their pseudonyms.
     pub(super) fn map<A: AddressMap>(&mut self, map: &mut A, v4: &mut [u32], v6: &mut [u128]) {
+        let Self { v4: short, v6: long, detours } = self;
+        if A::OPAQUE {
+            short.map(v4, hash_v4, |v4| {
+                long.map(v6, hash_v6, |v6| detours.map(map, v4, v6));
+            });
+        } else {
+            // Such a map is as cheap as to look whether an address was there.
+            detours.map(map, v4, v6);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Detours {
+    v4: Detour<u32>,
+    v6: Detour<u128>,
+}
+
+impl Detours {
+    fn map<A: AddressMap>(&mut self, map: &mut A, v4: &mut [u32], v6: &mut [u128]) {
         let Self { v4: short, v6: long } = self;
         let keep = map.special() == Special::Keep;
         if keep {

@@ -58,6 +58,11 @@ impl Place {
             _ => Self::Text,
         }
     }
+
+    /// Whether a host may stand where the text begins.
+    fn begins_with_host(self) -> bool {
+        matches!(self, Self::Host | Self::Url)
+    }
 }
 
 /// An address in a text.
@@ -104,6 +109,30 @@ impl Finder {
         place: impl Fn(usize) -> Place,
         found: &mut Vec<Found>,
     ) {
+        self.each(bytes, offsets, true, place, found);
+    }
+
+    /// The same where all texts are in one place.
+    pub(super) fn column(
+        &mut self,
+        bytes: &[u8],
+        offsets: &[i32],
+        place: Place,
+        found: &mut Vec<Found>,
+    ) {
+        self.each(bytes, offsets, place.begins_with_host(), |_| place, found);
+    }
+
+    /// With `hosts` some of the texts may begin with a host.
+    #[inline]
+    fn each(
+        &mut self,
+        bytes: &[u8],
+        offsets: &[i32],
+        hosts: bool,
+        place: impl Fn(usize) -> Place,
+        found: &mut Vec<Found>,
+    ) {
         let at = |n: usize| offsets.get(n).and_then(|offset| usize::try_from(*offset).ok());
         let (Some(mut from), Some(end)) = (at(0), at(offsets.len().saturating_sub(1))) else {
             return;
@@ -113,17 +142,21 @@ impl Finder {
         loop {
             let anchor = anchor::next::<true>(bytes, from);
             // The texts before it, of which some are numbers that are hosts.
-            while let (Some(start), Some(end)) = (at(n), at(n + 1))
-                && anchor.is_none_or(|anchor| end <= anchor)
-            {
-                if bytes.get(start).is_some_and(u8::is_ascii_digit) && start < end {
-                    let place = place(n);
-                    if matches!(place, Place::Host | Place::Url) {
-                        self.one(&bytes[start..end], start, None, place, found);
+            let is_before = |end: &i32| match anchor {
+                Some(anchor) => usize::try_from(*end).is_ok_and(|end| end <= anchor),
+                None => true,
+            };
+            let before = offsets.get(n + 1..).unwrap_or_default().partition_point(is_before);
+            if hosts {
+                for n in n..n + before {
+                    let (Some(start), Some(end)) = (at(n), at(n + 1)) else { return };
+                    let is_number = start < end && bytes.get(start).is_some_and(u8::is_ascii_digit);
+                    if is_number && place(n).begins_with_host() {
+                        self.one(&bytes[start..end], start, None, place(n), found);
                     }
                 }
-                n += 1;
             }
+            n += before;
             let (Some(anchor), Some(start), Some(end)) = (anchor, at(n), at(n + 1)) else { return };
             self.one(&bytes[start..end], start, Some(anchor - start), place(n), found);
             from = end;
