@@ -38,6 +38,23 @@ pub fn lines(bytes: &[u8], from: usize, to: usize) -> u8 {
     loaded
 }
 
+/// Asks for what stages read of every packet, the first two lines of the one that begins at `at`.
+#[inline]
+pub fn front(bytes: &[u8], at: usize) {
+    for at in [at, at + LINE] {
+        if let Some(byte) = bytes.get(at) {
+            line(byte);
+        }
+    }
+}
+
+/// Touches each page of `bytes`, so that it is mapped.
+pub fn pages(bytes: &[u8]) {
+    const PAGE: usize = 4096;
+    let touched = bytes.iter().step_by(PAGE).fold(0, |all, byte| all ^ byte);
+    std::hint::black_box(touched);
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn line(byte: &u8) {
