@@ -133,7 +133,7 @@ fn setup(capture: &Capture, workers: usize, filter: Option<Arc<Filter>>) -> Opti
 
 impl Supply for Arc<Files> {
     fn source(&self, worker: usize, limit: usize) -> Result<Box<dyn Source>, RingError> {
-        Ok(Box::new(Files::source(self, worker, limit)))
+        Ok(Files::source(self, worker, limit))
     }
 
     /// A capture file waits; nothing is lost by it.

@@ -14,7 +14,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use ringmill::{
-    capture::{Filled, Source as _, file::Files, input::Input},
+    capture::{Filled, file::Files, input::Input},
     chain::{Blueprint, Outlet},
     config,
     host::{Board, Run},

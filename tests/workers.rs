@@ -4,7 +4,13 @@
 
 mod common;
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
 
 use common::{engine, own_captures, plugins, shared_captures};
 
@@ -104,6 +110,51 @@ fn every_record_has_an_id_of_its_own_and_the_name_of_the_sensor() {
     assert!(ids(&south).is_disjoint(&ids(&north)), "two sensors saw two things");
     let nameless = lines(directory.path(), &own, 2, &chain);
     assert!(nameless.iter().all(|line| value(line, "sensor").is_none()));
+}
+
+/// Packets are under way from one worker to others when the signal comes; what none has taken is
+/// neither received nor lost.
+#[test]
+fn a_run_that_is_stopped_in_the_middle_balances() {
+    let capture = fs::read(common::root().join("tests/captures/curl-keepalive-ipv4.pcap")).unwrap();
+    let (header, records) = capture.split_at(24);
+    for workers in ["1", "2", "4"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (ledger, out) = (directory.path().join("ledger"), directory.path().join("out"));
+        let text = format!(
+            "[engine]\nledger = {ledger:?}\n[capture]\nfrom = \"file\"\nfiles = [\"-\"]\n{}\n\
+             [[sink]]\nuse = \"jsonl\"\npath = {out:?}\n",
+            chain(directory.path(), None)
+        );
+        let mut child = engine()
+            .arg("--config")
+            .arg(common::write_config(directory.path(), &text))
+            .args(["--workers", workers])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let (header, records) = (header.to_vec(), records.repeat(100));
+        let writer = thread::spawn(move || {
+            pipe.write_all(&header).unwrap();
+            // Until nobody reads any more.
+            while pipe.write_all(&records).is_ok() {}
+        });
+        thread::sleep(Duration::from_millis(700));
+        common::signal(child.id(), "TERM");
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{workers} workers: {said}");
+        writer.join().unwrap();
+        let ledger: serde_json::Value = serde_json::from_slice(&fs::read(ledger).unwrap()).unwrap();
+        let received = ledger["workers"].as_array().unwrap().iter();
+        let received: u64 = received.map(|worker| worker["received"].as_u64().unwrap()).sum();
+        assert!(received > 0, "{workers} workers: {said}");
+        assert_eq!(ledger["inputs"][0]["packets"], received, "{workers} workers: {said}");
+        assert_eq!(ledger["inputs"][0]["complete"], false, "{workers} workers: {said}");
+        assert!(said.contains("the ledger balances"), "{workers} workers: {said}");
+    }
 }
 
 #[test]

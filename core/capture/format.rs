@@ -5,8 +5,8 @@
 //! of decompressed blocks. It borrows the packet where it lies and allocates nothing for it.
 //!
 //! We did not take a parser crate: those own their buffer or build a value for each block,
-//! and one record here has to cost a handful of instructions, because every worker walks
-//! every record of a shared file.
+//! and one record here has to cost a handful of instructions, because one worker at a time
+//! walks a file for all.
 //!
 //! Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, and libpcap's `savefile.c` for
 //! what is found in practice.

@@ -1,8 +1,8 @@
 //! From the names in a configuration to bytes.
 //!
-//! A plain file is mapped: every worker walks it in place and nothing is copied. What cannot
-//! be mapped (gzip, zstd, a pipe, standard input) is read by one thread that hands out blocks
-//! of whole records. Which of the two it is shows in the first bytes, never in the name.
+//! A plain file is mapped: it is walked in place and nothing is copied. What cannot be mapped
+//! (gzip, zstd, a pipe, standard input) is read by one thread that hands out blocks of whole
+//! records. Which of the two it is shows in the first bytes, never in the name.
 //!
 //! A file must be finished when it is opened. One that grows is read up to the length it has
 //! then; one that is cut while it is mapped ends the process (SIGBUS), as it does every
@@ -55,7 +55,7 @@ impl fmt::Display for Input {
 pub enum Opened {
     /// All of them, in place.
     Mapped(Mmap),
-    /// One block after the other, to each worker.
+    /// One block after the other.
     Stream(Stream),
 }
 
@@ -193,11 +193,11 @@ impl fmt::Display for Tail {
     }
 }
 
-/// Opens one input for `workers` workers.
+/// Opens one input.
 ///
 /// A wrong format is told here, except on a pipe: nothing may have arrived on it yet, and
 /// waiting for it here would hold up the rest; there [`Stream::end`] tells.
-pub fn open(input: &Input, workers: usize) -> Result<Opened, InputError> {
+pub fn open(input: &Input) -> Result<Opened, InputError> {
     let broken = |error: &io::Error| InputError::broken(input, Reason::read(error));
     let Input::File(path) = input else {
         let stdin = io::stdin();
@@ -207,7 +207,7 @@ pub fn open(input: &Input, workers: usize) -> Result<Opened, InputError> {
         let file = stdin.as_fd().try_clone_to_owned().map_err(|error| broken(&error))?;
         let stream = Source::new(File::from(file))
             .map_err(|error| Reason::read(&error))
-            .and_then(|source| Stream::start(source, workers));
+            .and_then(Stream::start);
         return stream.map(Opened::Stream).map_err(|reason| InputError::broken(input, reason));
     };
 
@@ -233,9 +233,7 @@ pub fn open(input: &Input, workers: usize) -> Result<Opened, InputError> {
         return Ok(Opened::Mapped(map));
     }
     let source = Source::new(file).map_err(told)?;
-    Stream::start(source, workers)
-        .map(Opened::Stream)
-        .map_err(|reason| InputError::broken(input, reason))
+    Stream::start(source).map(Opened::Stream).map_err(|reason| InputError::broken(input, reason))
 }
 
 fn map(file: &File) -> io::Result<Mmap> {

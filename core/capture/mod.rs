@@ -83,7 +83,8 @@ pub struct SourceReport {
 pub struct InputReport {
     /// Its name, as a user would write it.
     pub name: String,
-    /// Packets that were found in it, whoever's they were.
+    /// Packets that were found in it, whoever's they were; where the run was stopped, without
+    /// those that were found for a worker and not taken by it.
     pub packets: u64,
     /// Packets of these that the filter kept out.
     pub filtered: u64,

@@ -156,6 +156,20 @@ impl Reader {
         Step::Frame { frame: frame(head, data, self.layout.unit, self.link, u32), used }
     }
 
+    /// The packet whose bytes begin at offset `at` of `bytes`, of a record that was read before;
+    /// `None` if there cannot be one.
+    #[inline]
+    pub fn packet<'a>(&self, bytes: &'a [u8], at: usize) -> Option<Frame<'a>> {
+        let Layout { swapped, unit, extra } = self.layout;
+        let u32 = |bytes| match swapped {
+            true => u32::from_ne_bytes(bytes).swap_bytes(),
+            false => u32::from_ne_bytes(bytes),
+        };
+        let head = bytes.get(at.checked_sub(RECORD_HEADER + extra)?..)?.first_chunk()?;
+        let data = bytes.get(at..)?.get(..captured(head, u32) as usize)?;
+        Some(frame(head, data, unit, self.link, u32))
+    }
+
     #[cold]
     fn overlong<'a>(&self, length: u32) -> Step<'a> {
         Step::Damaged(FormatError::Length { offset: self.offset, length, limit: self.limit })

@@ -40,6 +40,19 @@ pub fn lines(bytes: &[u8], from: usize, to: usize) -> u8 {
     loaded
 }
 
+/// Asks for what stages read of every packet, the first two lines of the one that begins at `at`.
+#[inline]
+pub fn front(bytes: &[u8], at: usize) {
+    [at, at + LINE].into_iter().filter_map(|at| bytes.get(at)).for_each(prefetch);
+}
+
+/// Touches each page of `bytes`, so that it is mapped.
+pub fn pages(bytes: &[u8]) {
+    const PAGE: usize = 4096;
+    let touched = bytes.iter().step_by(PAGE).fold(0, |all, byte| all ^ byte);
+    std::hint::black_box(touched);
+}
+
 #[cfg(test)]
 mod tests {
     use super::{AHEAD, lines};

@@ -1,15 +1,14 @@
-//! One thread reads; every worker gets every block.
+//! One thread reads and hands out blocks, which the workers walk in turn.
 //!
-//! A block ends where a record ends, so a worker never joins two halves of a packet, and a
-//! packet lies in the block as it would in a mapped file. Each worker walks all blocks with a
-//! reader of its own and takes the flows that are its own.
+//! A block ends where a record ends, so nobody joins two halves of a packet, and a packet lies
+//! in the block as it would in a mapped file.
 //!
 //! A block is sent when it is full, or when the next read would have to wait: a file goes in
 //! blocks of 1 MiB, a live `tcpdump -w -` packet by packet, and in larger blocks when the
 //! workers do not keep up.
 //!
-//! We did not let the thread find the flows and send each worker its share: that copies every
-//! packet once more, and the thread that decompresses is the slowest already.
+//! We did not let the thread find whose each packet is: the thread that decompresses is the
+//! slowest already.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,8 +25,10 @@ use super::{Reason, Tail};
 pub const BLOCK: usize = 1 << 20;
 /// With less room than this a block is full: smaller reads are not worth a call.
 const ROOM: usize = 64 << 10;
-/// Blocks that may wait for a worker.
+/// Blocks that may wait to be walked.
 const DEPTH: usize = 8;
+/// Blocks that are waited for to be used again: those that wait, and those that workers have.
+const LENT: usize = 2 * DEPTH;
 
 /// Whole records, as they lie in the decompressed capture.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub struct End {
 /// An input that is being read by a thread of its own.
 #[derive(Debug)]
 pub struct Stream {
-    receivers: Vec<Receiver<Arc<Block>>>,
+    receiver: Option<Receiver<Arc<Block>>>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<End>,
@@ -71,31 +72,31 @@ pub struct Stream {
 
 impl Stream {
     /// Begins to read. On a regular file the format is known before this returns.
-    pub(super) fn start(source: Source, workers: usize) -> Result<Self, Reason> {
+    pub(super) fn start(source: Source) -> Result<Self, Reason> {
         let (progress, stop) = (source.progress(), source.stop());
-        let (senders, receivers) = (0..workers).map(|_| bounded(DEPTH)).unzip();
+        let (sender, receiver) = bounded(DEPTH);
         let thread = thread::Builder::new().name("capture-read".into());
         let thread = if source.live() {
-            thread.spawn(move || match Cutter::open(source, senders) {
+            thread.spawn(move || match Cutter::open(source, sender) {
                 Ok(cutter) => cutter.run(),
                 Err(tail) => End { bytes: 0, tail: Some(tail) },
             })
         } else {
-            let cutter = Cutter::open(source, senders).map_err(|tail| tail.reason)?;
+            let cutter = Cutter::open(source, sender).map_err(|tail| tail.reason)?;
             thread.spawn(move || cutter.run())
         };
         Ok(Self {
-            receivers,
+            receiver: Some(receiver),
             progress,
             stop,
             thread: thread.map_err(|error| Reason::read(&error))?,
         })
     }
 
-    /// One receiver for each worker, to be taken once; it disconnects after the last block.
-    /// Dropping it tells that the worker wants no more.
-    pub fn take_receivers(&mut self) -> Vec<Receiver<Arc<Block>>> {
-        std::mem::take(&mut self.receivers)
+    /// Gives the blocks, to whoever takes it first; it disconnects after the last. Dropping it
+    /// tells that no more are wanted.
+    pub fn take_receiver(&mut self) -> Option<Receiver<Arc<Block>>> {
+        self.receiver.take()
     }
 
     /// How far it has come.
@@ -109,10 +110,10 @@ impl Stream {
         self.stop.clone()
     }
 
-    /// Waits for the thread and tells how it ended. Receivers that were not taken hang up; on
+    /// Waits for the thread and tells how it ended. A receiver that was not taken hangs up; on
     /// a pipe that stays open and silent, stop first.
     pub fn end(self) -> End {
-        drop(self.receivers);
+        drop(self.receiver);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
@@ -127,14 +128,14 @@ struct Cutter {
     whole: usize,
     /// Where `buffer` begins in the capture.
     offset: u64,
-    workers: Vec<Sender<Arc<Block>>>,
+    walker: Sender<Arc<Block>>,
     /// Sent blocks, oldest first: when nobody reads the oldest any more, it is used again.
     lent: VecDeque<Arc<Block>>,
 }
 
 impl Cutter {
     /// Reads until the format is known.
-    fn open(source: Source, workers: Vec<Sender<Arc<Block>>>) -> Result<Self, Tail> {
+    fn open(source: Source, walker: Sender<Arc<Block>>) -> Result<Self, Tail> {
         let (mut buffer, mut len) = (vec![0; BLOCK], 0);
         let left = |len: usize, reason| Tail { offset: 0, bytes: len as u64, reason };
         let mut input = Unpacked::new(source).map_err(|reason| left(0, reason))?;
@@ -157,7 +158,7 @@ impl Cutter {
                     len,
                     whole,
                     offset: 0,
-                    workers,
+                    walker,
                     lent: VecDeque::new(),
                 });
             }
@@ -211,13 +212,13 @@ impl Cutter {
     }
 
     /// Whether to send now and not to read on: the block is full, or a read would have to wait
-    /// and no worker is behind. While one is, small blocks would only fill its queue.
+    /// and the workers are not behind. While they are, small blocks would only fill the queue.
     fn due(&self) -> bool {
         if self.buffer.len() - self.len < ROOM {
             return true;
         }
         while !self.input.ready() {
-            if !self.workers.iter().any(Sender::is_full) {
+            if !self.walker.is_full() {
                 return true;
             }
             self.input.wait_a_moment();
@@ -230,9 +231,6 @@ impl Cutter {
         if self.whole == 0 {
             return true;
         }
-        if self.workers.is_empty() {
-            return false;
-        }
         let mut next = self.empty_buffer();
         let rest = self.whole..self.len;
         next.resize(next.len().max(2 * rest.len()), 0);
@@ -244,13 +242,11 @@ impl Cutter {
         });
         self.offset += self.whole as u64;
         (self.len, self.whole) = (rest.len(), 0);
-        // A worker that has hung up is not waited for again.
-        self.workers.retain(|worker| worker.send(block.clone()).is_ok());
-        self.lent.push_back(block);
-        if self.lent.len() > DEPTH + 2 {
+        self.lent.push_back(Arc::clone(&block));
+        if self.lent.len() > LENT {
             self.lent.pop_front();
         }
-        true
+        self.walker.send(block).is_ok()
     }
 
     fn empty_buffer(&mut self) -> Vec<u8> {

@@ -110,34 +110,24 @@ fn frames<'a>(blocks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(i64, usize)> {
     frames
 }
 
-/// Reads a stream with all its workers, and checks that all see the same.
+/// Reads a stream: its frames, the sizes of its blocks, and how it ended.
 fn drain(mut stream: Stream) -> (Vec<(i64, usize)>, Vec<usize>, End) {
-    let workers: Vec<_> = stream
-        .take_receivers()
-        .into_iter()
-        .map(|receiver| std::thread::spawn(move || receiver.iter().collect::<Vec<Arc<Block>>>()))
-        .collect();
+    let receiver = stream.take_receiver().expect("nobody took it");
+    let reader = std::thread::spawn(move || receiver.iter().collect::<Vec<Arc<Block>>>());
     let end = stream.end();
-    let mut first = None;
-    for worker in workers {
-        let blocks = worker.join().expect("a worker");
-        let mut offset = 0;
-        for block in &blocks {
-            assert_eq!(block.offset(), offset);
-            offset += block.bytes().len() as u64;
-        }
-        assert_eq!(offset, end.bytes);
-        let found = frames(blocks.iter().map(|block| block.bytes()));
-        let sizes: Vec<_> = blocks.iter().map(|block| block.bytes().len()).collect();
-        let first = first.get_or_insert_with(|| (found.clone(), sizes.clone()));
-        assert_eq!(*first, (found, sizes));
+    let blocks = reader.join().expect("a reader");
+    let mut offset = 0;
+    for block in &blocks {
+        assert_eq!(block.offset(), offset);
+        offset += block.bytes().len() as u64;
     }
-    let (found, sizes) = first.unwrap_or_default();
-    (found, sizes, end)
+    assert_eq!(offset, end.bytes);
+    let found = frames(blocks.iter().map(|block| block.bytes()));
+    (found, blocks.iter().map(|block| block.bytes().len()).collect(), end)
 }
 
-fn stream(path: &Path, workers: usize) -> Stream {
-    match open(&Input::File(path.into()), workers) {
+fn stream(path: &Path) -> Stream {
+    match open(&Input::File(path.into())) {
         Ok(Opened::Stream(stream)) => stream,
         other => panic!("{}: {other:?}", path.display()),
     }
@@ -170,17 +160,15 @@ fn compressed_files_give_what_is_in_them() {
     for (name, packed, plain) in cases {
         // The name says nothing: the bytes do.
         let path = folder.write(name, packed);
-        for workers in [1, 3] {
-            let stream = stream(&path, workers);
-            let progress = stream.progress();
-            let (found, sizes, end) = drain(stream);
-            assert_eq!(found, frames([*plain]), "{name}");
-            assert_eq!((end.bytes, end.tail), (plain.len() as u64, None), "{name}");
-            assert_eq!(Some(progress.read()), progress.total(), "{name}");
-            assert_eq!(progress.read(), packed.len() as u64, "{name}");
-            let small = plain.len() < 2 * BLOCK;
-            assert!(small || sizes.iter().any(|&size| size > BLOCK / 2), "{name}: {sizes:?}");
-        }
+        let stream = stream(&path);
+        let progress = stream.progress();
+        let (found, sizes, end) = drain(stream);
+        assert_eq!(found, frames([*plain]), "{name}");
+        assert_eq!((end.bytes, end.tail), (plain.len() as u64, None), "{name}");
+        assert_eq!(Some(progress.read()), progress.total(), "{name}");
+        assert_eq!(progress.read(), packed.len() as u64, "{name}");
+        let small = plain.len() < 2 * BLOCK;
+        assert!(small || sizes.iter().any(|&size| size > BLOCK / 2), "{name}: {sizes:?}");
     }
 }
 
@@ -226,7 +214,7 @@ fn what_is_whole_before_trouble_is_read_and_the_rest_is_told() {
         ),
     ];
     for (name, file, least, most, words) in cases {
-        let (found, _, end) = drain(stream(&folder.write(name, file), 2));
+        let (found, _, end) = drain(stream(&folder.write(name, file)));
         let tail = end.tail.expect(name);
         assert!((least..=most).contains(&&found.len()), "{name}: {}", found.len());
         assert!(tail.reason.to_string().contains(words), "{name}: {tail}");
@@ -245,11 +233,11 @@ fn what_is_whole_before_trouble_is_read_and_the_rest_is_told() {
 fn a_live_pipe_is_handed_on_at_once() {
     let (reading, mut writing) = io::pipe().expect("a pipe");
     let source = Source::new(File::from(std::os::fd::OwnedFd::from(reading))).expect("a source");
-    let mut stream = Stream::start(source, 2).expect("a stream");
-    let receivers = stream.take_receivers();
+    let mut stream = Stream::start(source).expect("a stream");
+    let receiver = stream.take_receiver().expect("nobody took it");
     let mut file = PcapFile::new(PcapKind::ALL[3], 65_535, 1);
     let mut sent = 0;
-    let mut got = vec![Vec::new(); 2];
+    let mut got = Vec::new();
     for round in 0..20 {
         file.packet(round, 0, &noise(round, 500), 500);
         // Now and then half of the next packet, which has to wait for its other half.
@@ -257,20 +245,17 @@ fn a_live_pipe_is_handed_on_at_once() {
         file.packet(round, 1, &noise(round, 90), 90);
         writing.write_all(&file.bytes[sent..whole + 50]).expect("room in the pipe");
         sent = whole + 50;
-        for (receiver, got) in receivers.iter().zip(&mut got) {
-            while got.len() < whole {
-                let block = receiver.recv_timeout(Duration::from_secs(20)).expect("a block");
-                got.extend_from_slice(block.bytes());
-            }
-            assert_eq!(got.len(), whole, "round {round}");
+        while got.len() < whole {
+            let block = receiver.recv_timeout(Duration::from_secs(20)).expect("a block");
+            got.extend_from_slice(block.bytes());
         }
+        assert_eq!(got.len(), whole, "round {round}");
     }
     drop(writing);
     let end = stream.end();
     let reason = Reason::Cut;
     assert_eq!(end.tail, Some(Tail { offset: end.bytes, bytes: 50, reason }));
-    assert_eq!(got[0], file.bytes[..got[0].len()]);
-    assert_eq!(got[0], got[1]);
+    assert_eq!(got, file.bytes[..got.len()]);
 }
 
 #[test]
@@ -289,7 +274,7 @@ fn a_pipe_may_be_compressed_or_wrong_or_empty() {
         let (reading, mut writing) = io::pipe().expect("a pipe");
         let source =
             Source::new(File::from(std::os::fd::OwnedFd::from(reading))).expect("a source");
-        let stream = Stream::start(source, 1).expect("a stream");
+        let stream = Stream::start(source).expect("a stream");
         let bytes = bytes.clone();
         let writer = std::thread::spawn(move || writing.write_all(&bytes));
         let (found, _, end) = drain(stream);
@@ -303,28 +288,24 @@ fn a_pipe_may_be_compressed_or_wrong_or_empty() {
 }
 
 #[test]
-fn workers_may_hang_up_and_silence_may_be_stopped() {
+fn readers_may_hang_up_and_silence_may_be_stopped() {
     let folder = Folder::new();
-    let plain = large_pcap(16_000);
-    let path = folder.write("a", &zstd(&plain));
-    let mut one_left = stream(&path, 3);
-    let mut receivers = one_left.take_receivers();
-    receivers.truncate(1);
-    let bytes: usize = receivers[0].iter().map(|block| block.bytes().len()).sum();
-    assert_eq!(bytes, plain.len());
-    assert_eq!(one_left.end().tail, None);
-
-    let tail = stream(&path, 2).end().tail.expect("nobody took anything");
-    assert_eq!(tail.reason, Reason::Stopped);
+    let path = folder.write("a", &zstd(&large_pcap(16_000)));
+    let mut hung_up = stream(&path);
+    drop(hung_up.take_receiver());
+    for (name, stream) in [("hung up", hung_up), ("never taken", stream(&path))] {
+        let tail = stream.end().tail.expect(name);
+        assert_eq!(tail.reason, Reason::Stopped, "{name}");
+    }
 
     let (reading, writing) = io::pipe().expect("a pipe");
     let source = Source::new(File::from(std::os::fd::OwnedFd::from(reading))).expect("a source");
-    let mut silent = Stream::start(source, 1).expect("a stream");
-    let receivers = silent.take_receivers();
+    let mut silent = Stream::start(source).expect("a stream");
+    let receiver = silent.take_receiver().expect("nobody took it");
     silent.stopper().store(true, Relaxed);
     let begun = Instant::now();
     assert_eq!(silent.end().tail.map(|tail| tail.reason), Some(Reason::Stopped));
-    assert!(begun.elapsed() < Duration::from_secs(20) && receivers[0].recv().is_err());
+    assert!(begun.elapsed() < Duration::from_secs(20) && receiver.recv().is_err());
     drop(writing);
 }
 
@@ -335,7 +316,7 @@ fn a_named_pipe_waits_for_its_writer() {
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
-    let stream = stream(&path, 1);
+    let stream = stream(&path);
     std::thread::sleep(Duration::from_millis(150));
     let plain = large_pcap(2000);
     let (to, bytes) = (path.clone(), plain.clone());
@@ -350,7 +331,7 @@ fn plain_files_are_mapped() {
     let folder = Folder::new();
     for (name, bytes) in super::super::format::samples::good_files() {
         let path = folder.write(&name, &bytes);
-        match open(&Input::File(path), 4) {
+        match open(&Input::File(path)) {
             Ok(Opened::Mapped(map)) => assert_eq!(map[..], bytes, "{name}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -384,7 +365,7 @@ fn what_cannot_be_opened_is_said() {
     ];
     for (name, words) in cases {
         let input = Input::File(folder.0.join(name));
-        let text = open(&input, 1).map(|_| ()).expect_err(name).to_string();
+        let text = open(&input).map(|_| ()).expect_err(name).to_string();
         assert!(text.contains(&words.replace("` :", "`:")), "{name}: {text}");
         assert!(text.contains(&folder.0.join(name).display().to_string()), "{name}: {text}");
     }
