@@ -71,14 +71,13 @@ impl Text {
         self.rows > row
     }
 
-    /// The value of the row that was written last, if that is row `row`.
+    /// The value of the row that was written last, as the bytes of its text, if that is row `row`.
     #[inline]
     #[must_use]
-    pub fn last(&self, row: usize) -> Option<&str> {
+    pub fn last(&self, row: usize) -> Option<&[u8]> {
         let &[.., begin, end] = self.values.offsets_slice() else { return None };
         let range = usize::try_from(begin).ok()?..usize::try_from(end).ok()?;
-        let bytes = self.values.values_slice().get(range).filter(|_| self.has(row))?;
-        std::str::from_utf8(bytes).ok()
+        self.values.values_slice().get(range).filter(|_| self.has(row))
     }
 
     #[inline]

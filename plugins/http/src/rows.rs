@@ -57,12 +57,12 @@ pub(crate) struct Told<'a> {
     pub ttfb: Option<i64>,
 }
 
-/// What a request asked for, as its row has it.
+/// What a request asked for, as its row has it: text, which is checked when it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked<'a> {
-    pub method: Option<&'a str>,
-    pub host: Option<&'a str>,
-    pub uri: Option<&'a str>,
+    pub method: Option<&'a [u8]>,
+    pub host: Option<&'a [u8]>,
+    pub uri: Option<&'a [u8]>,
 }
 
 /// What was found while a head became a row.
@@ -317,7 +317,7 @@ impl Rows {
         if let Some(Asked { method, host, uri }) = told.asked {
             for (column, value) in self.asked.iter_mut().zip([method, host, uri]) {
                 if let Some(value) = value {
-                    column.put(row, value);
+                    column.put_bytes(row, value);
                     size += value.len();
                 }
             }

@@ -101,12 +101,16 @@ impl Reassembly {
     pub(super) fn is_opening(&mut self, packet: &Packet<'_>) -> bool {
         let Some(tcp) = Tcp::of(packet) else { return false };
         let (is_head, is_syn) = (is_head(packet), tcp.flags & SYN != 0);
+        let is_clear = is_head || wire_length(packet) == 0;
+        if is_clear && !is_syn {
+            return is_head;
+        }
         let (d, seq) = (direction(packet), tcp.first());
         let ends = self.syns.ends(packet, d);
         if is_syn {
             self.syns.put(ends, d, seq);
         }
-        if is_head || wire_length(packet) == 0 {
+        if is_clear {
             return is_head;
         }
         let Some(first) = self.syns.is_near(ends, d, seq) else { return false };

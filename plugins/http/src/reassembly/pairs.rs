@@ -16,7 +16,7 @@ const LONGEST: usize = 8192;
 #[derive(Default)]
 pub(super) struct Request {
     /// Method, host and URL, one behind the other.
-    pub text: String,
+    pub text: Vec<u8>,
     /// Where the method and the host end.
     pub ends: (usize, usize),
     /// Which of the three there are.
@@ -45,16 +45,13 @@ impl Request {
     }
 
     fn keep(&mut self, asked: &Asked<'_>) {
-        self.text.clear();
         let parts = [asked.method, asked.host, asked.uri];
-        let length = |part: &Option<&str>| part.map_or(0, |part| part.len().min(LONGEST));
+        let length = |part: &Option<&[u8]>| part.map_or(0, |part| part.len().min(LONGEST));
+        self.text.clear();
         self.text.reserve(parts.iter().map(length).sum());
         self.there = (asked.method.is_some(), asked.host.is_some(), asked.uri.is_some());
-        let mut put = |part: Option<&str>| {
-            let part = part.unwrap_or_default();
-            let fits = |end: &usize| part.is_char_boundary(*end);
-            let end = (0..=part.len().min(LONGEST)).rev().find(fits);
-            self.text.push_str(&part[..end.unwrap_or(0)]);
+        let mut put = |part: Option<&[u8]>| {
+            self.text.extend_from_slice(beginning(part.unwrap_or_default()));
             self.text.len()
         };
         self.ends = (put(asked.method), put(asked.host));
@@ -63,6 +60,19 @@ impl Request {
 
     fn size(&self) -> usize {
         size_of::<Self>() + self.text.capacity()
+    }
+}
+
+/// What is kept of a text: up to the begin of a character.
+#[inline]
+fn beginning(text: &[u8]) -> &[u8] {
+    match text.get(LONGEST) {
+        None => text,
+        Some(_) => {
+            let begins = |at: &usize| text.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+            let end = (0..=LONGEST).rev().find(begins);
+            text.get(..end.unwrap_or(0)).unwrap_or_default()
+        }
     }
 }
 
@@ -94,7 +104,7 @@ impl Pairs {
     /// Asks for what it asked for.
     #[inline]
     pub(super) fn prefetch_text(&self, number: u32) {
-        let text = self.get(number).and_then(|request| request.text.as_bytes().first());
+        let text = self.get(number).and_then(|request| request.text.first());
         text.into_iter().for_each(prefetch);
     }
 
@@ -175,7 +185,7 @@ impl Pairs {
         self.bytes -= request.size();
         // A long URL is rare; its memory does not stay.
         if request.text.capacity() > 512 {
-            request.text = String::new();
+            request.text = Vec::new();
         }
         let next = std::mem::replace(&mut request.next, self.free);
         self.free = std::mem::replace(first, next);
@@ -220,9 +230,9 @@ mod tests {
         let (mut one, mut two) = (NONE, NONE);
         let long = "\u{e9}".repeat(5000);
         let asked = |at: u32| match at % 3 {
-            0 => Asked { method: Some("GET"), host: None, uri: Some("/") },
-            1 => Asked { method: Some("A"), host: Some(""), uri: None },
-            _ => Asked { method: None, host: Some("h"), uri: Some(&long) },
+            0 => Asked { method: Some(b"GET"), host: None, uri: Some(b"/") },
+            1 => Asked { method: Some(b"A"), host: Some(b""), uri: None },
+            _ => Asked { method: None, host: Some(b"h"), uri: Some(long.as_bytes()) },
         };
         for round in 0..10 {
             for at in 0..5 {

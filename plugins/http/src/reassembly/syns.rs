@@ -10,7 +10,7 @@
 //! remembered of a connection nobody else can change: an entry is told by a number of both ends
 //! under a secret ([`Secrets`]), which nobody sees.
 
-use ringmill_sdk::{Packet, prefetch};
+use ringmill_sdk::{Packet, prefetch, unmap_v4};
 
 /// Slots; as many connections may be between SYN and first byte. 544 KiB in all.
 const SLOTS_BITS: u32 = 15;
@@ -111,6 +111,12 @@ impl Syns {
         let [a, b, c, e, f, g, h, i, p, _] = self.secrets;
         let ports = u64::from(ports[0]) << 16 | u64::from(ports[1]);
         let pieces = |address: [u8; 16], factors: [u64; 4]| {
+            if let Some(address) = unmap_v4(&address) {
+                // The same with what is known before.
+                let [_, _, mapped, own] = factors;
+                let own = u64::from(u32::from_be_bytes(address)).wrapping_mul(own);
+                return own.wrapping_add(mapped.wrapping_mul(0xffff));
+            }
             let pieces = address.as_chunks::<4>().0.iter().map(|piece| u32::from_be_bytes(*piece));
             let products = pieces.zip(factors).map(|(piece, by)| u64::from(piece).wrapping_mul(by));
             products.fold(0, u64::wrapping_add)
