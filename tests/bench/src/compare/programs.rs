@@ -83,6 +83,15 @@ pub const PROGRAMS: &[Program] = &[
         ..ENGINE
     },
     Program {
+        name: "the same, 2 workers",
+        does: "so that no thread of a store wants a core as well",
+        command: |capture, places, out| {
+            let chain = Chain { redact: false, store: false, workers: 2, ..Chain::WHOLE };
+            engine(capture, places, out, &chain)
+        },
+        ..ENGINE
+    },
+    Program {
         name: "floor",
         does: "by hand: finds heads; no output",
         command: |capture, places, _| Ok(words(&[&places.floor, &capture.path])),
