@@ -41,19 +41,20 @@ impl Reassembly {
             let is_syn = packet.tcp_flags() & SYN != 0;
             let opens = is_candidate & syns.mark(hash, is_candidate & is_syn);
             *begun = marks.add(hash, opens | (is_candidate & is_head(packet)));
-            let may_be_there = is_candidate & filter.coarse(hash);
-            filter.prefetch(hash, may_be_there);
-            syns.prefetch(hash, opens);
-            (at, may_be_there | *begun)
+            (at, is_candidate & (*begun | filter.coarse(hash)))
         });
         let picked = Picked::new(picked);
+        let has = |at: usize, these: &[bool; BATCH]| these.get(at).is_some_and(|it| *it);
+        for (at, packet) in picked.of(packets) {
+            filter.prefetch(packet.flow_hash());
+            syns.prefetch(packet.flow_hash(), has(at, &begun));
+        }
 
         let is_wanted = |packet: &Packet<'_>| is_head(packet) | filter.may_have(packet.flow_hash());
         let mut wanted = [false; BATCH];
         for (at, packet) in picked.of(packets) {
             wanted[at] = is_wanted(packet);
         }
-        let has = |at: usize, these: &[bool; BATCH]| these.get(at).is_some_and(|it| *it);
         let looked_at = picked.of(packets).map(|(at, _)| (at, has(at, &wanted) | has(at, &begun)));
         let looked_at = Picked::new(looked_at);
         let wanted = Picked::new(picked.of(packets).map(|(at, _)| (at, has(at, &wanted))));

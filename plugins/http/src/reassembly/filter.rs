@@ -91,12 +91,10 @@ impl Look<'_> {
         self.coarse.get(cell).is_none_or(|count| *count > 0)
     }
 
-    /// Asks for what the fine one counts, if `wanted`, else for a cell that is there in any case: a
-    /// branch would be mispredicted.
+    /// Asks for what the fine one counts.
     #[inline]
-    pub(super) fn prefetch(self, flow_hash: u64, wanted: bool) {
-        let cell = self.cell(flow_hash) & usize::from(wanted).wrapping_neg();
-        self.fine.get(cell).into_iter().for_each(prefetch);
+    pub(super) fn prefetch(self, flow_hash: u64) {
+        self.fine.get(self.cell(flow_hash)).into_iter().for_each(prefetch);
     }
 
     /// Whether there may be a connection of this flow hash.

@@ -12,6 +12,7 @@ use ringmill_sdk::{
 use super::{
     Step,
     generated::{config, doubled, exchanges, firsts, lengths, moved, opening, segments},
+    step,
 };
 use crate::Http;
 
@@ -136,5 +137,23 @@ proptest! {
             alone.extend(outcome(&only, |_| None, most));
         }
         prop_assert_eq!(&alone, &without, "each connection alone");
+    }
+}
+
+/// Not even one that came long after, of which a connection would otherwise show that it was idle.
+#[test]
+fn a_packet_without_payload_asks_for_no_connection() {
+    let head = step(true, 1, 1, "GET / HTTP/1.1\r\n\r\n").frame_of(CLIENTS[0]);
+    let ack = step(true, 19, 1, "").frame_of(CLIENTS[0]);
+    let late = Timestamp(START.0 + 100_000 * MS);
+    for most in [1, 2] {
+        let mut trial = Trial::<Http>::new("idle_seconds = 10").unwrap();
+        let mut packets = vec![decoded(&head, START), decoded(&ack, late)];
+        while !packets.is_empty() {
+            trial.packets(packets.drain(..most)).unwrap();
+        }
+        trial.finish().unwrap();
+        let counters = trial.ran().counters;
+        assert_eq!((counters["flows"], counters["flows.idle"]), (1, 0), "batches of {most}");
     }
 }
