@@ -5,6 +5,7 @@
 //! * a walk ends, and every step of it uses up at least a record header;
 //! * a packet lies inside the bytes its record used, its interface is one that was described;
 //! * damage is told with the place at which the walk stands;
+//! * a run over a pcap file takes what steps take, and a packet that is read again is the same;
 //! * of a file that comes in two pieces the same is read, wherever it was cut: what a stream
 //!   does with its blocks.
 
@@ -36,7 +37,10 @@ pub fn run(bytes: &[u8]) {
     let whole =
         Reader::detect_all(bytes).map(|(reader, used)| walk(reader, bytes, used, bytes.len()));
     match &whole {
-        Ok(walk) => check(walk, bytes.len()),
+        Ok(walk) => {
+            check(walk, bytes.len());
+            check_run(bytes, walk);
+        }
         Err(error) => assert!(error.to_string().len() > 20, "{error}"),
     }
     // The cut is anywhere, and the same for the same bytes.
@@ -112,6 +116,24 @@ fn check(walk: &Walk<'_>, length: usize) {
                 || described.is_some_and(|it| it.link == frame.link),
             "{frame:?}"
         );
+    }
+}
+
+/// A run takes all of a file of this machine's byte order, and nothing of the others.
+fn check_run(bytes: &[u8], walk: &Walk<'_>) {
+    let Ok((Reader::Pcap(reader), used)) = Reader::detect_all(bytes) else { return };
+    let mut frames = Vec::new();
+    let at = reader.clone().run(bytes, used, |frame, place| {
+        assert!(lies_in(frame.data, &bytes[place]), "outside of its record");
+        frames.push(frame);
+        true
+    });
+    if at > used || walk.frames.is_empty() {
+        assert_eq!((at, &frames), (walk.at, &walk.frames), "a run");
+    }
+    for frame in &walk.frames {
+        let place = frame.data.as_ptr().addr() - bytes.as_ptr().addr();
+        assert_eq!(reader.packet(bytes, place).as_ref(), Some(frame), "at {place}");
     }
 }
 
