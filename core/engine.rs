@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    thread::{self, Thread},
+    thread,
 };
 
 use crossbeam_utils::CachePadded;
@@ -315,7 +315,10 @@ impl Engine {
             };
             let mut ends: Vec<_> = threads.into_iter().map(join).collect();
             done.store(true, Relaxed);
-            [Some(watch.thread()), reloads.as_ref()].into_iter().flatten().for_each(Thread::unpark);
+            watch.thread().unpark();
+            if let Some(reloads) = reloads {
+                reloads.unpark();
+            }
             match ends.iter_mut().find_map(|end| end.refused.take()) {
                 Some(error) => Err(error.into()),
                 None => Ok(ends),

@@ -160,11 +160,8 @@ impl Reader {
     /// `None` if there cannot be one.
     #[inline]
     pub fn packet<'a>(&self, bytes: &'a [u8], at: usize) -> Option<Frame<'a>> {
-        let Layout { swapped, unit, extra } = self.layout;
-        let u32 = |bytes| match swapped {
-            true => u32::from_ne_bytes(bytes).swap_bytes(),
-            false => u32::from_ne_bytes(bytes),
-        };
+        let Layout { unit, extra, .. } = self.layout;
+        let u32 = |bytes| self.layout.u32(bytes);
         let head = bytes.get(at.checked_sub(RECORD_HEADER + extra)?..)?.first_chunk()?;
         let data = bytes.get(at..)?.get(..captured(head, u32) as usize)?;
         Some(frame(head, data, unit, self.link, u32))

@@ -50,14 +50,8 @@ impl Reassembly {
             syns.prefetch(packet.flow_hash(), has(at, &begun));
         }
 
-        let is_wanted = |packet: &Packet<'_>| is_head(packet) | filter.may_have(packet.flow_hash());
-        let mut wanted = [false; BATCH];
-        for (at, packet) in picked.of(packets) {
-            wanted[at] = is_wanted(packet);
-        }
-        let looked_at = picked.of(packets).map(|(at, _)| (at, has(at, &wanted) | has(at, &begun)));
-        let looked_at = Picked::new(looked_at);
-        let wanted = Picked::new(picked.of(packets).map(|(at, _)| (at, has(at, &wanted))));
+        let wanted = picked.of(packets).map(|(at, packet)| (at, self.is_wanted(packet)));
+        let wanted = Picked::new(wanted);
         let mut keys = [0; BATCH];
         for (at, packet) in wanted.of(packets) {
             keys[at] = key_of(packet, flows);
@@ -79,11 +73,13 @@ impl Reassembly {
             self.pairs.prefetch_text(self.table.pending(*id));
         }
 
-        for (at, packet) in looked_at.of(packets) {
-            // Of what was not wanted then, something may have begun in this batch.
+        for (at, packet) in picked.of(packets) {
             let key = match keys.get(at) {
                 Some(&key) if key != 0 => key,
-                _ if self.is_wanted(packet) || self.is_opening(packet) => key_of(packet, flows),
+                // It was not wanted then, but something may have begun in this batch.
+                _ if has(at, &begun) && (self.is_wanted(packet) || self.is_opening(packet)) => {
+                    key_of(packet, flows)
+                }
                 _ => continue,
             };
             self.flow(packet, &seen(packet, key), heads)?;
@@ -151,7 +147,8 @@ pub(super) fn direction(packet: &Packet<'_>) -> usize {
     usize::from(src_port > dst_port)
 }
 
-/// The number of a packet's connection, under the flow numbers' key; never 0.
+/// The number of a packet's connection, under the flow numbers' key. It is 0 for one in 2^64, which is
+/// then looked at only where something begins.
 #[inline]
 fn key_of(packet: &Packet<'_>, flows: &Flows) -> u64 {
     let ((src, dst), (src_port, dst_port)) = (packet.addresses(), packet.ports());
